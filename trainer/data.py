@@ -1,0 +1,209 @@
+"""Reads training and evaluation data into token ids, and says everything that is wrong with them.
+
+A file is streamed: what is held in memory are the token ids, four bytes each. Blank lines, CRLF and
+a byte order mark at the start of a file are accepted silently.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from array import array
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Callable, Iterator
+
+from trainer import examples, spec
+from trainer.data_errors import ProblemReport, not_enough_samples, problem
+from trainer.tokenizer import ChatTemplateError, ModelTokenizer
+
+# The longest line accepted in a JSON Lines file. A line is held in memory as a whole; at 4 bytes a
+# token this is far beyond any context length that a model of today has.
+MAX_LINE_BYTES = 8 * 1024 * 1024
+# Text is tokenised in pieces of about this size, cut at line ends.
+_TEXT_PIECE_CHARS = 1024 * 1024
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass
+class Dataset:
+    """Samples of at most `context_length` ids; of each, ids from `loss_start` on are learned."""
+
+    ids: array = field(default_factory=lambda: array("i"))
+    starts: array = field(default_factory=lambda: array("q", [0]))
+    loss_starts: array = field(default_factory=lambda: array("i"))
+    truncated: int = 0  # samples cut to the context length
+    dropped: int = 0  # samples of which nothing would have been learned
+
+    def __len__(self) -> int:
+        return len(self.loss_starts)
+
+    def length(self, index: int) -> int:
+        return self.starts[index + 1] - self.starts[index]
+
+    def sample(self, index: int) -> array:
+        return self.ids[self.starts[index]:self.starts[index + 1]]
+
+    def add(self, ids: list[int], loss_start: int, context_length: int) -> None:
+        if loss_start >= min(len(ids), context_length):
+            self.dropped += 1
+            return
+        if len(ids) > context_length:
+            self.truncated += 1
+            ids = ids[:context_length]
+        self.ids.extend(ids)
+        self.starts.append(len(self.ids))
+        self.loss_starts.append(max(1, loss_start))  # the first id has nothing before it
+
+    def fingerprint(self) -> str:
+        """Tells whether a resumed run sees the data it started with."""
+        digest = hashlib.sha256()
+        for column in (self.ids, self.starts, self.loss_starts):
+            digest.update(column.tobytes())
+        return digest.hexdigest()
+
+
+class Reader:
+    """Reads one dataset; `check_stop` is called now and then and may raise."""
+
+    def __init__(self, tokenizer: ModelTokenizer, context_length: int, split: str,
+                 check_stop: Callable[[], None]) -> None:
+        self._tokenizer = tokenizer
+        self._context_length = context_length
+        self._report = ProblemReport(split)
+        self._check_stop = check_stop
+        self._data = Dataset()
+
+    def read(self, path: str, task_type: str, min_samples: int) -> Dataset:
+        """The data at `path`; raises a TrainerError that lists all that is wrong with them."""
+        try:
+            if task_type == spec.CONTINUED_PRETRAIN:
+                self._read_folder(path)
+            else:
+                self._read_json_lines(path)
+        except OSError as error:
+            self._report.add(problem("DATA_NOT_READABLE", error, file=path))
+        if not self._report.counts and len(self._data) < min_samples:
+            self._report.add(not_enough_samples(path, len(self._data), min_samples))
+        self._report.raise_if_any()
+        return self._data
+
+    def _read_json_lines(self, path: str) -> None:
+        if not path.endswith((".jsonl", ".json")):
+            self._report.add(problem("INVALID_FILE_EXTENSION", path, file=path))
+            return
+        count = 0
+        with open(path, "rb") as file:
+            for number, raw in _lines(file):
+                if raw.strip():
+                    count += 1
+                    self._read_line(raw, path, number)
+                if number % 64 == 0:
+                    self._check_stop()
+        if count == 0:
+            self._report.add(problem("NO_EXAMPLES", path, file=path))
+
+    def _read_line(self, raw: bytes, path: str, number: int) -> None:
+        place = {"file": path, "line": number}
+        if len(raw) > MAX_LINE_BYTES:
+            self._report.add(problem("LINE_TOO_LONG", MAX_LINE_BYTES, **place))
+            return
+        try:
+            example = json.loads(raw.decode("utf-8"))
+        except UnicodeDecodeError:
+            self._report.add(problem("NOT_UTF8", path, **place))
+            return
+        except (ValueError, RecursionError) as error:
+            self._report.add(problem("INVALID_JSON", _describe(error, raw), **place))
+            return
+        found = examples.check(example, **place)
+        if found is not None:
+            self._report.add(found)
+        elif not self._report.counts:  # tokens of data that will be refused are not needed
+            self._add_example(example, place)
+
+    def _add_example(self, example: dict, place: dict) -> None:
+        try:
+            if "messages" in example:
+                ids, start = self._tokenizer.encode_chat(example["messages"])
+            else:
+                response = example[examples.response_key(example)]
+                ids, start = self._tokenizer.encode_pair(example["prompt"], response)
+        except ChatTemplateError as error:
+            self._report.add(problem("CHAT_TEMPLATE_ERROR", error, **place))
+            return
+        self._data.add(ids, start, self._context_length)
+
+    def _read_folder(self, path: str) -> None:
+        """Joins the documents, each between the model's begin and end tokens, and cuts blocks."""
+        files = sorted(Path(folder) / name for folder, _, names in os.walk(path, onerror=_raise)
+                       for name in names if name.endswith(".txt"))
+        if not files:
+            self._report.add(problem("NO_TEXT_FILES", path, file=path))
+            return
+        pending: list[int] = []
+        for file in files:
+            pending += self._tokenizer.prefix
+            try:
+                with open(file, encoding="utf-8-sig") as text:
+                    while piece := text.read(_TEXT_PIECE_CHARS):
+                        piece += text.readline(_TEXT_PIECE_CHARS)
+                        pending += self._tokenizer.encode(piece)
+                        pending = self._cut_blocks(pending)
+                        self._check_stop()
+            except UnicodeDecodeError:
+                self._report.add(problem("NOT_UTF8", file, file=str(file), line=_bad_line(file)))
+            pending += self._tokenizer.end
+        pending = self._cut_blocks(pending)
+        if len(pending) > 1:
+            self._data.add(pending, 1, self._context_length)
+
+    def _cut_blocks(self, ids: list[int]) -> list[int]:
+        """Adds the whole blocks at the front of `ids` and returns what is left."""
+        whole = len(ids) - len(ids) % self._context_length
+        for start in range(0, whole, self._context_length):
+            self._data.add(ids[start:start + self._context_length], 1, self._context_length)
+        return ids[whole:]
+
+
+def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Numbered lines; of one beyond MAX_LINE_BYTES only its beginning is kept."""
+    number = 0
+    while raw := file.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        piece = raw
+        while len(piece) > MAX_LINE_BYTES and not piece.endswith(b"\n"):
+            piece = file.readline(MAX_LINE_BYTES + 1)
+        if number == 1 and raw.startswith(_BOM):
+            raw = raw[len(_BOM):]
+        yield number, raw
+
+
+def _describe(error: Exception, raw: bytes) -> str:
+    """What the JSON parser stumbled over, with the column in bytes and a hint where one is sure."""
+    if not isinstance(error, json.JSONDecodeError):
+        return f"JSON that cannot be read: {error}"
+    before = raw.decode("utf-8")[:error.pos]
+    text = f"{error.msg} at byte {len(before.encode('utf-8')) + 1}"
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        text += " (the file looks like UTF-16)"
+    elif before.rstrip().endswith(","):
+        text += " (a trailing comma?)"
+    elif raw.strip() in (b"[", b"{"):
+        text += " (a JSON document over several lines?)"
+    return text
+
+
+def _bad_line(file: Path) -> int | None:
+    with open(file, "rb") as raw:
+        for number, line in enumerate(raw, 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return number
+    return None
+
+
+def _raise(error: OSError) -> None:
+    raise error

@@ -1,0 +1,58 @@
+"""The event file of trainer contract v1: JSON lines, one write(2) each, at most 64 KiB.
+
+A reader may follow the file while it grows, so a line is never written in pieces: the file is open
+with O_APPEND, and a line goes out in one system call.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from datetime import datetime, timezone
+from pathlib import Path
+
+MAX_LINE_BYTES = 64 * 1024
+# What is left of a string in a line that would be too long; JSON may need 6 bytes a character.
+_SHORTENED_CHARS = 4096
+
+
+class EventWriter:
+    """Appends events to `path`, which is created when absent."""
+
+    def __init__(self, path: Path) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self._fd = os.open(path, flags, 0o644)
+
+    def emit(self, type_: str, **fields: object) -> None:
+        """Writes one event. Metrics that are not finite numbers are left out: JSON has none."""
+        event = {"v": 1, "ts": now(), "type": type_, **fields}
+        if isinstance(metrics := event.get("metrics"), dict):
+            event["metrics"] = {k: v for k, v in metrics.items() if math.isfinite(v)}
+        line = _encode(event)
+        if len(line) > MAX_LINE_BYTES:
+            line = _encode({key: _shorten(value) for key, value in event.items()})
+        written = os.write(self._fd, line)
+        if written != len(line):
+            raise OSError(f"wrote {written} of {len(line)} bytes of an event")
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def now() -> str:
+    """The time as RFC 3339 in UTC with milliseconds."""
+    text = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def _encode(event: dict[str, object]) -> bytes:
+    return json.dumps(event, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
+
+
+def _shorten(value: object) -> object:
+    if isinstance(value, str) and len(value) > _SHORTENED_CHARS:
+        return value[:_SHORTENED_CHARS] + " [shortened]"
+    if isinstance(value, (list, dict)) and len(_encode({"": value})) > _SHORTENED_CHARS:
+        return None
+    return value
