@@ -1,0 +1,85 @@
+import unittest
+
+from trainer.batches import BATCH_SIZE, BatchPlan, Position, collate
+from trainer.data import Dataset
+from trainer.durations import parse
+from trainer.llama import IGNORE
+from trainer.lion import learning_rate_at
+
+
+def dataset(lengths):
+    data = Dataset()
+    for length in lengths:
+        data.add(list(range(length)), 2, 100)
+    return data
+
+
+class BatchPlanTest(unittest.TestCase):
+    def setUp(self):
+        self.data = dataset(range(3, 23))  # 20 samples: batches of 8, 8 and 4
+
+    def plan(self, duration):
+        return BatchPlan(self.data, parse(duration, "training_duration"))
+
+    def test_an_epoch_shows_every_sample_once_in_an_order_of_its_own(self):
+        plan = self.plan("2ep")
+        batches = list(plan.from_step(0))
+        self.assertEqual([len(batch) for batch in batches], [8, 8, 4, 8, 8, 4])
+        first, second = sum(batches[:3], []), sum(batches[3:], [])
+        self.assertEqual(sorted(first), list(range(20)))
+        self.assertNotEqual(first, second)
+        self.assertEqual(sorted(first), sorted(second))
+
+    def test_resuming_anywhere_gives_the_rest(self):
+        plan = self.plan("3ep")
+        batches = list(plan.from_step(0))
+        for step in range(plan.total + 1):
+            self.assertEqual(list(plan.from_step(step)), batches[step:])
+
+    def test_a_length_in_tokens_ends_with_the_batch_that_reaches_it(self):
+        for wanted in (1, 100, 250, 251, 500, 777):
+            plan, position = self.plan(f"{wanted}tok"), Position()
+            before = position
+            for batch in plan.from_step(0):
+                before, position = position, plan.after(position, batch)
+            self.assertLess(before.tokens, wanted)
+            self.assertGreaterEqual(position.tokens, wanted)
+
+    def test_lengths(self):
+        self.assertEqual((self.plan("7ba").total, self.plan("7ba").epochs), (7, 3))
+        self.assertEqual((self.plan("2ep").total, self.plan("2ep").epochs), (6, 2))
+        huge = self.plan("999999999999999tok")
+        self.assertGreater(huge.total, 10**12)
+
+    def test_save_intervals(self):
+        plan = self.plan("2ep")
+        ends = {text: [] for text in ("1ep", "2ba", "120tok")}
+        position = Position()
+        for batch in plan.from_step(0):
+            before, position = position, plan.after(position, batch)
+            for text, steps in ends.items():
+                if plan.interval_ends(parse(text, "save_interval"), before, position):
+                    steps.append(position.step)
+        self.assertEqual(ends["1ep"], [3, 6])
+        self.assertEqual(ends["2ba"], [2, 4, 6])
+        self.assertEqual(len(ends["120tok"]), 500 // 120)
+
+    def test_collate_pads_and_masks(self):
+        ids, labels = collate(dataset([3, 5]), [0, 1])
+        self.assertEqual(ids.tolist(), [[0, 1, 2, 0, 0], [0, 1, 2, 3, 4]])
+        self.assertEqual(labels.tolist(), [[IGNORE, 2, IGNORE, IGNORE, IGNORE],
+                                           [IGNORE, 2, 3, 4, IGNORE]])
+        self.assertEqual(BATCH_SIZE, 8)
+
+
+class ScheduleTest(unittest.TestCase):
+    def test_warms_up_over_two_percent_and_decays_to_zero(self):
+        rates = [learning_rate_at(step, 200, 1.0) for step in range(201)]
+        self.assertEqual(rates[:4], [0.25, 0.5, 0.75, 1.0])
+        self.assertEqual(max(rates), 1.0)
+        self.assertEqual(rates[4:], sorted(rates[4:], reverse=True))
+        self.assertEqual(rates[200], 0.0)
+        self.assertGreater(rates[199], 0.0)
+
+    def test_a_run_of_one_batch_learns(self):
+        self.assertEqual(learning_rate_at(0, 1, 1.0), 1.0)
