@@ -1,0 +1,175 @@
+#include "artifacts/artifact_store.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "artifacts/beneath.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/status.h"
+
+namespace finetuned {
+namespace {
+
+constexpr char kNonceFolder[] = ".finetuned/nonces/";
+constexpr int64_t kMaxNonceBytes = 4096;
+
+absl::StatusOr<ArtifactStore::Entry> Describe(int folder, const std::string& name) {
+  struct stat info;
+  if (fstatat(folder, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
+    return ErrnoError(errno, "cannot read", name);
+  }
+  if (!S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) {
+    return absl::InvalidArgumentError("neither a file nor a folder: " + name);
+  }
+  const bool is_folder = S_ISDIR(info.st_mode);
+  return ArtifactStore::Entry{name, is_folder, is_folder ? 0 : static_cast<int64_t>(info.st_size)};
+}
+
+absl::Status WriteAll(int fd, std::string_view content, const std::string& name) {
+  while (!content.empty()) {
+    const ssize_t written = write(fd, content.data(), content.size());
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      return ErrnoError(errno, "cannot write", name);
+    }
+    content.remove_prefix(static_cast<size_t>(written));
+  }
+  if (fsync(fd) != 0) return ErrnoError(errno, "cannot sync", name);
+  return absl::OkStatus();
+}
+
+absl::Status CheckNonceName(const std::string& name) {
+  const auto is_plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+  };
+  if (name.empty() || name.size() > 128 || !is_plain(name[0]) ||
+      !std::all_of(name.begin(), name.end(),
+                   [&](char c) { return is_plain(c) || c == '_' || c == '-'; })) {
+    return absl::InvalidArgumentError("not a name of a nonce file");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string ArtifactStore::Absolute(std::string_view path) const {
+  return path.empty() ? root_ : root_ + "/" + std::string(path);
+}
+
+absl::Status ArtifactStore::Check() const { return OpenRoot(root_).status(); }
+
+absl::Status ArtifactStore::Put(std::string_view path, std::string_view content) const {
+  FT_ASSIGN_OR_RETURN(const ParentAndName at, OpenParentBeneath(root_, path, true));
+  const std::string temporary = ".put-" + HexEncode(RandomBytes(8));
+  const int folder = at.parent.get();
+  OwnedFd fd(openat(folder, temporary.c_str(),
+                    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
+  if (!fd.valid()) return ErrnoError(errno, "cannot create", std::string(path));
+  absl::Status status = WriteAll(fd.get(), content, std::string(path));
+  if (status.ok() && renameat(folder, temporary.c_str(), folder, at.name.c_str()) != 0) {
+    status = ErrnoError(errno, "cannot replace", std::string(path));
+  }
+  if (!status.ok()) {
+    unlinkat(folder, temporary.c_str(), 0);
+    return status;
+  }
+  if (fsync(folder) != 0) return ErrnoError(errno, "cannot sync", std::string(path));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> ArtifactStore::Get(std::string_view path, int64_t max_bytes) const {
+  std::string content;
+  while (true) {
+    const auto offset = static_cast<int64_t>(content.size());
+    FT_ASSIGN_OR_RETURN(const Range range, ReadRange(path, offset, max_bytes - offset + 1));
+    if (range.data.empty()) return content;
+    content += range.data;
+    if (static_cast<int64_t>(content.size()) > max_bytes) {
+      return absl::OutOfRangeError("larger than expected: " + std::string(path));
+    }
+  }
+}
+
+absl::StatusOr<ArtifactStore::Range> ArtifactStore::ReadRange(std::string_view path, int64_t offset,
+                                                              int64_t limit) const {
+  if (offset < 0 || limit < 0) {
+    return absl::InvalidArgumentError("offset and limit must not be negative");
+  }
+  FT_ASSIGN_OR_RETURN(const OwnedFd fd, OpenFileBeneath(root_, path));
+  struct stat info;
+  if (fstat(fd.get(), &info) != 0) return ErrnoError(errno, "cannot read", std::string(path));
+  Range range;
+  range.size_bytes = info.st_size;
+  const int64_t left = std::max<int64_t>(0, range.size_bytes - offset);
+  range.data.resize(static_cast<size_t>(std::min({limit, kMaxRangeBytes, left})));
+  size_t filled = 0;
+  while (filled < range.data.size()) {
+    const ssize_t count = pread(fd.get(), range.data.data() + filled, range.data.size() - filled,
+                                static_cast<off_t>(offset) + static_cast<off_t>(filled));
+    if (count < 0) {
+      if (errno == EINTR) continue;
+      return ErrnoError(errno, "cannot read", std::string(path));
+    }
+    if (count == 0) break;
+    filled += static_cast<size_t>(count);
+  }
+  range.data.resize(filled);
+  return range;
+}
+
+absl::StatusOr<std::vector<ArtifactStore::Entry>> ArtifactStore::List(std::string_view path) const {
+  FT_ASSIGN_OR_RETURN(const OwnedFd folder, OpenFolderBeneath(root_, path, false));
+  FT_ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(folder.get()));
+  std::vector<Entry> entries;
+  for (const std::string& name : names) {
+    absl::StatusOr<Entry> entry = Describe(folder.get(), name);
+    // Deleted meanwhile, or of another kind.
+    if (entry.ok()) entries.push_back(*std::move(entry));
+  }
+  return entries;
+}
+
+absl::StatusOr<ArtifactStore::Entry> ArtifactStore::Head(std::string_view path) const {
+  FT_ASSIGN_OR_RETURN(const ParentAndName at, OpenParentBeneath(root_, path, false));
+  return Describe(at.parent.get(), at.name);
+}
+
+absl::Status ArtifactStore::Delete(std::string_view path) const {
+  absl::StatusOr<ParentAndName> at = OpenParentBeneath(root_, path, false);
+  if (absl::IsNotFound(at.status())) return absl::OkStatus();
+  if (!at.ok()) return at.status();
+  return DeleteTreeAt(at->parent.get(), at->name);
+}
+
+absl::Status ArtifactStore::MakeFolder(std::string_view path) const {
+  return OpenFolderBeneath(root_, path, true).status();
+}
+
+absl::Status ArtifactStore::WriteNonce(const std::string& name, std::string_view nonce) const {
+  FT_RETURN_IF_ERROR(CheckNonceName(name));
+  return Put(kNonceFolder + name, nonce);
+}
+
+absl::StatusOr<std::string> ArtifactStore::ReadNonce(const std::string& name) const {
+  FT_RETURN_IF_ERROR(CheckNonceName(name));
+  return Get(kNonceFolder + name, kMaxNonceBytes);
+}
+
+absl::Status ArtifactStore::DeleteNonce(const std::string& name) const {
+  FT_RETURN_IF_ERROR(CheckNonceName(name));
+  return Delete(kNonceFolder + name);
+}
+
+absl::Status ArtifactStore::WritePointer(std::string_view checkpoints,
+                                         const std::string& target) const {
+  FT_RETURN_IF_ERROR(SplitArtifactPath(target).status());
+  const std::string folder(checkpoints);
+  return Put(folder.empty() ? kPointerName : folder + "/" + kPointerName, target);
+}
+
+}  // namespace finetuned
