@@ -1,0 +1,243 @@
+#include "cli/client.h"
+
+#include <grpc/support/time.h>
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "base/backoff.h"
+#include "base/grpc_status.h"
+#include "base/status.h"
+#include "cli/errors.h"
+#include "finetuned/v1/run_service.grpc.pb.h"
+
+namespace finetuned::cli {
+namespace {
+
+constexpr absl::Duration kFirstRetry = absl::Milliseconds(200);
+constexpr absl::Duration kMaxRetry = absl::Seconds(2);
+// Logs come in pieces of 512 KiB, listings in pages of 1,000 runs of a few KiB each.
+constexpr int kMaxReceiveBytes = 64 << 20;
+constexpr int kConnectTimeoutMs = 5000;
+constexpr int kKeepaliveMs = 20000;
+constexpr int kKeepaliveTimeoutMs = 10000;
+
+gpr_timespec DeadlineIn(absl::Duration duration) {
+  const int64_t ms = std::max<int64_t>(0, absl::ToInt64Milliseconds(duration));
+  return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(ms, GPR_TIMESPAN));
+}
+
+void AddToken(const std::string& token, grpc::ClientContext& context) {
+  if (!token.empty()) context.AddMetadata("authorization", "Bearer " + token);
+}
+
+// One thread, one completion queue, one operation at a time: so a wait can have a limit without a
+// second thread.
+class EventStreamImpl final : public Client::EventStream {
+ public:
+  EventStreamImpl(v1::RunService::Stub& stub, const std::string& token,
+                  const v1::WatchEventsRequest& request, Interrupt& interrupt)
+      : interrupt_(interrupt), scope_(interrupt, [this] { context_.TryCancel(); }) {
+    AddToken(token, context_);
+    reader_ = stub.AsyncWatchEvents(&context_, request, &queue_, nullptr);
+    started_ = WaitForOperation();
+  }
+
+  ~EventStreamImpl() override {
+    if (!ended_) {
+      context_.TryCancel();
+      End(absl::CancelledError("closed"));
+    }
+    queue_.Shutdown();
+    void* tag = nullptr;
+    bool ok = false;
+    while (queue_.Next(&tag, &ok)) {
+    }
+  }
+
+  bool Next(absl::Duration limit, v1::WatchEventsResponse* response) override {
+    if (ended_) return false;
+    if (!started_) return End(absl::OkStatus());
+    reader_->Read(response, nullptr);
+    const absl::Duration wait = std::min(limit, kSilenceLimit);
+    void* tag = nullptr;
+    bool ok = false;
+    const auto next = queue_.AsyncNext(&tag, &ok, DeadlineIn(wait));
+    if (next == grpc::CompletionQueue::TIMEOUT) {
+      context_.TryCancel();
+      WaitForOperation();  // The read, which fails now.
+      return End(limit <= kSilenceLimit
+                     ? absl::DeadlineExceededError("the time limit is over")
+                     : absl::UnavailableError("the server has not said anything for too long"));
+    }
+    return ok || End(absl::OkStatus());
+  }
+
+  const absl::Status& status() const override { return status_; }
+
+ private:
+  bool WaitForOperation() {
+    void* tag = nullptr;
+    bool ok = false;
+    return queue_.Next(&tag, &ok) && ok;
+  }
+
+  // Takes the stream's status, or `reason` where we ended it ourselves. Always false, as Next() is
+  // at the end.
+  bool End(absl::Status reason) {
+    grpc::Status finished;
+    reader_->Finish(&finished, nullptr);
+    WaitForOperation();
+    ended_ = true;
+    status_ = reason.ok() ? FromGrpc(finished) : std::move(reason);
+    if (interrupt_.requested()) status_ = InterruptedError();
+    return false;
+  }
+
+  Interrupt& interrupt_;
+  grpc::ClientContext context_;
+  Interrupt::Scope scope_;
+  grpc::CompletionQueue queue_;
+  std::unique_ptr<grpc::ClientAsyncReader<v1::WatchEventsResponse>> reader_;
+  bool started_ = false;
+  bool ended_ = false;
+  absl::Status status_;
+};
+
+}  // namespace
+
+class Client::Rpc {
+ public:
+  Rpc(Options options, Io& io) : options_(std::move(options)), io_(io) {
+    grpc::ChannelArguments arguments;
+    arguments.SetUserAgentPrefix(absl::StrCat("finetune/", FINETUNE_VERSION));
+    arguments.SetMaxReceiveMessageSize(kMaxReceiveBytes);
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+    // Without these gRPC waits a second and more before it dials again, and our tries would all see
+    // the first error.
+    arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+    arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+    // Despite its name the limit of one attempt to connect.
+    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectTimeoutMs);
+    // A local server is never behind a proxy of the environment.
+    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+    channel_ = grpc::CreateCustomChannel(options_.server, grpc::InsecureChannelCredentials(),
+                                         arguments);
+    stub_ = v1::RunService::NewStub(channel_);
+  }
+
+  template <typename Response, typename Request>
+  absl::StatusOr<Response> Call(grpc::Status (v1::RunService::Stub::*method)(grpc::ClientContext*,
+                                                                             const Request&,
+                                                                             Response*),
+                                const Request& request) {
+    const absl::Duration end = io_.clock.SinceBoot() + options_.timeout;
+    Backoff backoff({kFirstRetry, kMaxRetry});
+    for (int attempt = 1;; ++attempt) {
+      if (io_.interrupt.requested()) return InterruptedError();
+      Response response;
+      grpc::ClientContext context;
+      AddToken(options_.token, context);
+      context.set_deadline(DeadlineIn(end - io_.clock.SinceBoot()));
+      absl::Status status;
+      {
+        Interrupt::Scope scope(io_.interrupt, [&context] { context.TryCancel(); });
+        status = FromGrpc(((*stub_).*method)(&context, request, &response));
+      }
+      if (status.ok()) return response;
+      if (io_.interrupt.requested()) return InterruptedError();
+      if (!absl::IsUnavailable(status) || attempt == kMaxTries) return status;
+      const absl::Duration wait = std::max(backoff.Next(), RetryDelay(status));
+      if (io_.clock.SinceBoot() + wait >= end) return status;
+      io_.pause(wait);
+    }
+  }
+
+  std::unique_ptr<EventStream> Watch(const v1::WatchEventsRequest& request) {
+    return std::make_unique<EventStreamImpl>(*stub_, options_.token, request, io_.interrupt);
+  }
+
+ private:
+  const Options options_;
+  Io& io_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::RunService::Stub> stub_;
+};
+
+absl::StatusOr<bool> IsLocalAddress(const std::string& server) {
+  if (server.rfind("unix:", 0) == 0) return true;
+  const size_t colon = server.rfind(':');
+  int port = 0;
+  const bool has_port = colon != std::string::npos && colon > 0 &&
+                        absl::SimpleAtoi(server.substr(colon + 1), &port) && port > 0 &&
+                        port <= 65535;
+  std::string host = server.substr(0, colon);
+  const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
+  if (bracketed) host = host.substr(1, host.size() - 2);
+  if (!has_port || server.find("//") != std::string::npos ||
+      (!bracketed && host.find(':') != std::string::npos)) {
+    return UsageError(absl::StrCat("`", server, "` is not an address; write it as host:port."),
+                      absl::StrCat("--server 127.0.0.1:7070"));
+  }
+  // Digits and dots only: a name such as 127.example.org may lead anywhere.
+  const bool numeric = host.find_first_not_of("0123456789.") == std::string::npos;
+  return host == "localhost" || host == "::1" || (numeric && host.rfind("127.", 0) == 0);
+}
+
+absl::StatusOr<std::unique_ptr<Client>> Client::Create(const Options& options, Io& io) {
+  FT_ASSIGN_OR_RETURN(const bool local, IsLocalAddress(options.server));
+  if (!local) {
+    const std::string port = options.server.substr(options.server.rfind(':') + 1);
+    const std::string host = options.server.substr(0, options.server.rfind(':'));
+    return LocalError(
+        absl::StatusCode::kFailedPrecondition,
+        absl::StrCat("The server ", options.server, " is on another machine."),
+        "There is no TLS yet, and your token would cross the network in clear text.",
+        absl::StrCat("ssh -N -L ", port, ":127.0.0.1:", port, " ", host,
+                     "   and then --server 127.0.0.1:", port));
+  }
+  return std::unique_ptr<Client>(new Client(std::make_unique<Rpc>(options, io)));
+}
+
+Client::Client(std::unique_ptr<Rpc> rpc) : rpc_(std::move(rpc)) {}
+Client::~Client() = default;
+
+absl::StatusOr<v1::Run> Client::CreateRun(const v1::CreateRunRequest& request) {
+  return rpc_->Call(&v1::RunService::Stub::CreateRun, request);
+}
+absl::StatusOr<v1::Run> Client::GetRun(const v1::GetRunRequest& request) {
+  return rpc_->Call(&v1::RunService::Stub::GetRun, request);
+}
+absl::StatusOr<v1::ListRunsResponse> Client::ListRuns(const v1::ListRunsRequest& request) {
+  return rpc_->Call(&v1::RunService::Stub::ListRuns, request);
+}
+absl::StatusOr<v1::CancelRunsResponse> Client::CancelRuns(const v1::CancelRunsRequest& request) {
+  return rpc_->Call(&v1::RunService::Stub::CancelRuns, request);
+}
+absl::StatusOr<v1::ListRunEventsResponse> Client::ListRunEvents(
+    const v1::ListRunEventsRequest& request) {
+  return rpc_->Call(&v1::RunService::Stub::ListRunEvents, request);
+}
+absl::StatusOr<v1::ListCheckpointsResponse> Client::ListCheckpoints(
+    const v1::ListCheckpointsRequest& request) {
+  return rpc_->Call(&v1::RunService::Stub::ListCheckpoints, request);
+}
+absl::StatusOr<v1::ReadRunLogResponse> Client::ReadRunLog(const v1::ReadRunLogRequest& request) {
+  return rpc_->Call(&v1::RunService::Stub::ReadRunLog, request);
+}
+absl::StatusOr<v1::Quota> Client::GetQuota(const v1::GetQuotaRequest& request) {
+  return rpc_->Call(&v1::RunService::Stub::GetQuota, request);
+}
+absl::StatusOr<v1::ListWorkersResponse> Client::ListWorkers(
+    const v1::ListWorkersRequest& request) {
+  return rpc_->Call(&v1::RunService::Stub::ListWorkers, request);
+}
+std::unique_ptr<Client::EventStream> Client::WatchEvents(const v1::WatchEventsRequest& request) {
+  return rpc_->Watch(request);
+}
+
+}  // namespace finetuned::cli

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "cli/io.h"
+#include "finetuned/v1/run_service.pb.h"
+
+namespace finetuned::cli {
+
+// Calls of RunService with the caller's token. Not safe for concurrent use.
+//
+// Every unary call is safe to repeat (a create carries its request_id), so UNAVAILABLE is tried
+// again up to kMaxTries times with jittered waits, not before the server's own retry delay, and
+// within the time limit. Errors are those of the service; DEADLINE_EXCEEDED when the time limit is
+// over; the mark of InterruptedError() after Ctrl-C.
+class Client {
+ public:
+  static constexpr int kMaxTries = 4;
+  static constexpr absl::Duration kDefaultTimeout = absl::Seconds(30);
+
+  struct Options {
+    // `host:port` or `unix:/path`.
+    std::string server;
+    // Empty: calls are made without one and the server says what it thinks of that.
+    std::string token;
+    // Time limit of each unary call with its repetitions.
+    absl::Duration timeout = kDefaultTimeout;
+  };
+
+  // A stream of WatchEvents. To be read to its end, or destroyed, which cancels it.
+  class EventStream {
+   public:
+    // A healthy stream says something every 10 s, so after this long it is dead, whatever TCP
+    // thinks.
+    static constexpr absl::Duration kSilenceLimit = absl::Seconds(35);
+
+    virtual ~EventStream() = default;
+    // Blocks for the next message. False at the end of the stream, of `limit`, or of kSilenceLimit;
+    // then see status().
+    virtual bool Next(absl::Duration limit, v1::WatchEventsResponse* response) = 0;
+    // How the stream ended: OK, or the service's error; UNAVAILABLE after silence;
+    // DEADLINE_EXCEEDED after `limit`. Only after Next() was false.
+    virtual const absl::Status& status() const = 0;
+  };
+
+  // Connects with the first call. LocalError FAILED_PRECONDITION for an address that is not on this
+  // machine: there is no TLS yet, and a token must not cross a network in clear text. Usage error
+  // for what is not an address.
+  static absl::StatusOr<std::unique_ptr<Client>> Create(const Options& options, Io& io);
+  ~Client();
+
+  absl::StatusOr<v1::Run> CreateRun(const v1::CreateRunRequest& request);
+  absl::StatusOr<v1::Run> GetRun(const v1::GetRunRequest& request);
+  absl::StatusOr<v1::ListRunsResponse> ListRuns(const v1::ListRunsRequest& request);
+  absl::StatusOr<v1::CancelRunsResponse> CancelRuns(const v1::CancelRunsRequest& request);
+  absl::StatusOr<v1::ListRunEventsResponse> ListRunEvents(const v1::ListRunEventsRequest& request);
+  absl::StatusOr<v1::ListCheckpointsResponse> ListCheckpoints(
+      const v1::ListCheckpointsRequest& request);
+  absl::StatusOr<v1::ReadRunLogResponse> ReadRunLog(const v1::ReadRunLogRequest& request);
+  absl::StatusOr<v1::Quota> GetQuota(const v1::GetQuotaRequest& request);
+  absl::StatusOr<v1::ListWorkersResponse> ListWorkers(const v1::ListWorkersRequest& request);
+  // Opens a stream; at most one at a time. Never null: an error is found by Next().
+  std::unique_ptr<EventStream> WatchEvents(const v1::WatchEventsRequest& request);
+
+ private:
+  // gRPC stays in client.cc.
+  class Rpc;
+  explicit Client(std::unique_ptr<Rpc> rpc);
+
+  std::unique_ptr<Rpc> rpc_;
+};
+
+// Whether an address stays on this machine: `unix:`, 127.0.0.0/8, ::1, localhost. Usage error for
+// an address without a port.
+absl::StatusOr<bool> IsLocalAddress(const std::string& server);
+
+}  // namespace finetuned::cli

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "cli/create_request.h"
+#include "cli/session.h"
+
+// The commands. Each takes what its flags say, does its work, and returns the exit status, or the
+// error that the caller reports. cli/grammar.cc turns a command line into these calls.
+
+namespace finetuned::cli {
+
+struct WatchFlags {
+  std::string name;
+  // The first event that is shown.
+  int64_t from = 1;
+  bool exit_status = false;
+  std::string progress;
+};
+// Follows a run to its end, showing what happens. Exit status 10 and 11 only with exit_status.
+absl::StatusOr<int> WatchRun(Session& session, const WatchFlags& flags);
+// The same without showing anything but the end; always with the run's exit status.
+absl::StatusOr<int> WaitForRun(Session& session, const std::string& name);
+
+struct CreateRunFlags {
+  CreateFlags create;
+  bool watch = false;
+  WatchFlags watch_flags;
+};
+absl::StatusOr<int> CreateRun(Session& session, const CreateRunFlags& flags);
+
+struct ListFlags {
+  std::vector<std::string> states;
+  std::vector<std::string> names;
+  std::string before;
+  std::string after;
+  int64_t limit = 100;
+};
+absl::StatusOr<int> ListRuns(Session& session, const ListFlags& flags);
+
+absl::StatusOr<int> GetRun(Session& session, const std::string& name);
+
+struct EventsFlags {
+  std::string name;
+  int64_t after_seq = 0;
+  // 0 for all.
+  int64_t limit = 0;
+};
+absl::StatusOr<int> ListEvents(Session& session, const EventsFlags& flags);
+
+absl::StatusOr<int> ListCheckpoints(Session& session, const std::string& name);
+
+struct LogsFlags {
+  std::string name;
+  // 0 for the newest.
+  int64_t attempt = 0;
+  bool use_stdout = false;
+  bool follow = false;
+  // Last lines; negative for all.
+  int64_t tail = -1;
+};
+absl::StatusOr<int> ReadLogs(Session& session, const LogsFlags& flags);
+
+struct CancelFlags {
+  std::vector<std::string> names;
+  std::string reason;
+  bool yes = false;
+  bool dry_run = false;
+};
+absl::StatusOr<int> CancelRuns(Session& session, const CancelFlags& flags);
+
+absl::StatusOr<int> ShowQuota(Session& session);
+absl::StatusOr<int> ListWorkers(Session& session);
+
+absl::StatusOr<int> ListContexts(Session& session);
+absl::StatusOr<int> UseContext(Session& session, const std::string& name);
+// Takes server and token from the global flags.
+absl::StatusOr<int> SetContext(Session& session, const std::string& name);
+absl::StatusOr<int> ViewContext(Session& session, bool show_origin);
+
+absl::StatusOr<int> ShowVersion(Session& session);
+
+}  // namespace finetuned::cli

@@ -1,0 +1,246 @@
+#include "cli/grammar.h"
+
+#include <string>
+#include <utility>
+
+namespace finetuned::cli {
+namespace {
+
+constexpr char kExitCodes[] =
+    "Exit status:\n"
+    "  0 ok               4 no token, or not allowed     10 the run ended FAILED  \\ run wait,\n"
+    "  1 failure          5 conflict, quota, state       11 the run ended STOPPED / --exit-status\n"
+    "  2 wrong usage      6 no answer in time            65 the server refused the data\n"
+    "  3 not found                                      130 interrupted\n"
+    "Data go to standard output, everything else to standard error.";
+
+// A command whose flags live as long as the parser.
+template <typename Flags>
+std::pair<CLI::App*, std::shared_ptr<Flags>> AddCommand(CLI::App& parent, const std::string& name,
+                                                        const std::string& description) {
+  return {parent.add_subcommand(name, description), std::make_shared<Flags>()};
+}
+
+template <typename Flags>
+void Bind(Grammar& grammar, CLI::App* command, std::shared_ptr<Flags> flags,
+          absl::StatusOr<int> (*run)(Session&, const Flags&)) {
+  command->callback([&grammar, flags, run] {
+    grammar.action = [flags, run](Session& session) { return run(session, *flags); };
+  });
+}
+
+void BindName(Grammar& grammar, CLI::App* command,
+              absl::StatusOr<int> (*run)(Session&, const std::string&),
+              const std::string& what = "The run: its name, resource name or uid") {
+  auto name = std::make_shared<std::string>();
+  command->add_option("NAME", *name, what)->required();
+  Bind<std::string>(grammar, command, name, run);
+}
+
+void BindPlain(Grammar& grammar, CLI::App* command, absl::StatusOr<int> (*run)(Session&)) {
+  command->callback([&grammar, run] { grammar.action = run; });
+}
+
+void AddGlobalFlags(CLI::App& app, GlobalFlags& flags) {
+  const char* group = "Global flags";
+  app.add_option("--server", flags.connection.server, "Address of the server, host:port")
+      ->group(group);
+  app.add_option("--token", flags.connection.token,
+                 "Token; others on this machine can see it, so prefer --token-file")
+      ->group(group);
+  app.add_option("--token-file", flags.connection.token_file, "File with the token")->group(group);
+  app.add_option("--context", flags.connection.context, "Context of the configuration file")
+      ->group(group);
+  app.add_option("-o,--output", flags.output, "table, json, jsonl, yaml or name")->group(group);
+  app.add_option("--color", flags.color, "auto, always or never")->group(group);
+  app.add_option("--timeout", flags.timeout,
+                 "Time limit, e.g. 30s (the default) or 2m; none for watch and wait")
+      ->group(group);
+}
+
+void AddWatchFlags(CLI::App* command, WatchFlags& flags) {
+  command->add_flag("--exit-status", flags.exit_status,
+                    "Exit with 10 when the run FAILED and 11 when it was STOPPED");
+  command->add_option("--progress", flags.progress, "auto, bar, plain or none");
+}
+
+void AddCreate(Grammar& grammar, CLI::App& parent, const std::string& name) {
+  auto [command, flags] = AddCommand<CreateRunFlags>(parent, name, "Create a run");
+  CreateFlags& f = flags->create;
+  command->add_option("--model", f.model, "Base model, organisation/model")->required();
+  command->add_option("--train-data", f.train_data,
+                      "Training data: a .jsonl file, or a folder with .txt files")->required();
+  command->add_option("--eval-data", f.eval_data, "Evaluation data of the same form");
+  command->add_option("--task", f.task,
+                      "chat (default), instruction or continued-pretrain, or the API's name");
+  command->add_option("--register-to", f.register_to, "catalog.schema or catalog.schema.model");
+  command->add_option("--experiment", f.experiment, "Experiment the run belongs to");
+  // One value each time the flag is given: a prompt may begin with anything.
+  command->add_option("--eval-prompt", f.eval_prompts,
+                      "Prompt answered at every checkpoint; repeat")
+      ->allow_extra_args(false);
+  command->add_option("--custom-weights", f.custom_weights, "Checkpoint to start from");
+  command->add_option("--duration", f.duration, "How long to train: 1ep, 30ba or 10000tok");
+  command->add_option("--learning-rate", f.learning_rate, "Peak learning rate");
+  command->add_option("--context-length", f.context_length, "Tokens of an example that are used");
+  command->add_option("--save-interval", f.save_interval, "How often to save: 1ep, 30ba, 10000tok");
+  command->add_option("--save-num-to-keep", f.save_num_to_keep, "Checkpoints kept; -1 for all");
+  command->add_option("--validate-inputs", f.validate_inputs, "true (default) or false");
+  command->add_option("--data-prep-cluster-id", f.data_prep_cluster_id,
+                      "Known to code written for the hosted product; must be empty");
+  command->add_option("--gpus", f.gpus, "GPUs")->group("Needs");
+  command->add_option("--gpu-type", f.gpu_type, "Type of the GPUs, e.g. h200")->group("Needs");
+  command->add_option("--cpus", f.cpus, "CPU cores")->group("Needs");
+  command->add_option("--memory", f.memory, "Memory, e.g. 8GiB")->group("Needs");
+  command->add_option("--nodes", f.nodes, "Nodes")->group("Needs");
+  command->add_option("--priority", f.priority, "high, auto, low or lowest")->group("Scheduling");
+  command->add_option("--max-retries", f.max_retries, "Retries of a failed trainer")
+      ->group("Scheduling");
+  command->add_option("--max-run-time", f.max_run_time, "Wall-clock limit, e.g. 2h")
+      ->group("Scheduling");
+  command->add_option("--label", f.labels, "key=value; repeat")->allow_extra_args(false);
+  command->add_option("--name", f.name, "Name of the run; generated when left out");
+  command->add_option("--parent", f.parent, "workspaces/NAME; your own when left out");
+  command->add_option("--request-id", f.request_id,
+                      "UUID that makes repeating safe; generated when left out");
+  command->add_flag("--validate-only", f.validate_only, "Check everything and store nothing");
+  command->add_flag("--watch,-w", flags->watch, "Then watch the run");
+  AddWatchFlags(command, flags->watch_flags);
+  Bind(grammar, command, flags, &CreateRun);
+}
+
+void AddList(Grammar& grammar, CLI::App& parent, const std::string& name) {
+  auto [command, flags] = AddCommand<ListFlags>(parent, name, "List runs, newest first");
+  command->add_option("--state", flags->states, "Only runs in this state; repeat, or a,b")
+      ->delimiter(',')->allow_extra_args(false);
+  command->add_option("--name", flags->names, "Only this run; repeat, or a,b")
+      ->delimiter(',')->allow_extra_args(false);
+  command->add_option("--before", flags->before,
+                      "Created before: 2026-01-31, an RFC 3339 time, yesterday, or 2h (ago)");
+  command->add_option("--after", flags->after, "Created after, in the same forms");
+  command->add_option("--limit", flags->limit, "The most that are listed")
+      ->capture_default_str();
+  Bind(grammar, command, flags, &ListRuns);
+}
+
+void AddWatch(Grammar& grammar, CLI::App& parent, const std::string& name) {
+  auto [command, flags] = AddCommand<WatchFlags>(parent, name, "Follow a run to its end");
+  command->add_option("NAME", flags->name, "The run")->required();
+  command->add_option("--from", flags->from, "Number of the first event shown")
+      ->capture_default_str();
+  AddWatchFlags(command, *flags);
+  Bind(grammar, command, flags, &WatchRun);
+}
+
+void AddEvents(Grammar& grammar, CLI::App& parent, const std::string& name) {
+  auto [command, flags] = AddCommand<EventsFlags>(parent, name, "List the events of a run");
+  command->add_option("NAME", flags->name, "The run")->required();
+  command->add_option("--after", flags->after_seq, "Only events after this number");
+  command->add_option("--limit", flags->limit, "The most that are listed; 0 for all");
+  Bind(grammar, command, flags, &ListEvents);
+}
+
+void AddLogs(Grammar& grammar, CLI::App& parent, const std::string& name) {
+  auto [command, flags] = AddCommand<LogsFlags>(parent, name, "Print what a run's trainer wrote");
+  command->add_option("NAME", flags->name, "The run")->required();
+  command->add_option("--attempt", flags->attempt,
+                      "Number of the attempt; the newest when left out");
+  command->add_flag("--stdout", flags->use_stdout, "Standard output instead of standard error");
+  command->add_flag("-f,--follow", flags->follow, "Go on until the run ends");
+  command->add_option("--tail", flags->tail, "Only the last lines");
+  Bind(grammar, command, flags, &ReadLogs);
+}
+
+void AddCancel(Grammar& grammar, CLI::App& parent, const std::string& name) {
+  auto [command, flags] = AddCommand<CancelFlags>(parent, name, "Stop runs for good");
+  command->add_option("NAME", flags->names, "The runs")->required();
+  command->add_option("--reason", flags->reason, "Shown in the event");
+  command->add_flag("-y,--yes", flags->yes, "Do not ask");
+  command->add_flag("--dry-run", flags->dry_run, "Say what would happen and change nothing");
+  Bind(grammar, command, flags, &CancelRuns);
+}
+
+void AddGet(Grammar& grammar, CLI::App& parent, const std::string& name) {
+  BindName(grammar, parent.add_subcommand(name, "Show one run"), &GetRun);
+}
+
+CLI::App* AddNoun(CLI::App& app, const std::string& name, const std::string& description,
+                  const std::string& group = "Commands") {
+  CLI::App* noun = app.add_subcommand(name, description);
+  noun->require_subcommand(1)->group(group);
+  return noun;
+}
+
+void AddContexts(Grammar& grammar, CLI::App& context) {
+  BindPlain(grammar, context.add_subcommand("list", "List the contexts"), &ListContexts);
+  BindName(grammar, context.add_subcommand("use", "Choose the context that commands use"),
+           &UseContext, "The context");
+  BindName(grammar,
+           context.add_subcommand("set", "Make or change a context from --server, --token-file"),
+           &SetContext, "The context");
+  CLI::App* view = context.add_subcommand("view", "Show which server and token are used");
+  auto show_origin = std::make_shared<bool>(false);
+  view->add_flag("--show-origin", *show_origin, "And which flag, variable or file says so");
+  view->callback([&grammar, show_origin] {
+    grammar.action = [show_origin](Session& session) {
+      return ViewContext(session, *show_origin);
+    };
+  });
+}
+
+// What fingers used to kubectl and mcli type.
+void AddAliases(Grammar& grammar, CLI::App& app) {
+  const std::string group = "Short forms";
+  CLI::App* get = AddNoun(app, "get", "get runs = run list, get run NAME = run get", group);
+  AddList(grammar, *get, "runs");
+  AddGet(grammar, *get, "run");
+  CLI::App* describe = AddNoun(app, "describe", "describe run NAME = run get", group);
+  AddGet(grammar, *describe, "run");
+  CLI::App* stop = AddNoun(app, "stop", "stop run NAME = run cancel", group);
+  AddCancel(grammar, *stop, "run");
+  AddLogs(grammar, app, "logs");
+  AddList(grammar, app, "list");
+  AddWatch(grammar, app, "watch");
+  for (const char* name : {"logs", "list", "watch"}) app.get_subcommand(name)->group(group);
+}
+
+}  // namespace
+
+Grammar::Grammar()
+    : app("Fine-tune foundation models: create runs, watch them, use what they leave.",
+          "finetune") {
+  // Inherited by the commands, so that global flags may stand anywhere.
+  app.fallthrough();
+  // Exactly one, on every level: with a maximum the parser does not take a run called `list` for a
+  // command.
+  app.require_subcommand(1);
+  app.set_help_flag("-h,--help", "Explain this command");
+  AddGlobalFlags(app, global);
+
+  CLI::App* run = AddNoun(app, "run", "Runs: create, watch, look at, cancel");
+  AddCreate(*this, *run, "create");
+  AddGet(*this, *run, "get");
+  AddList(*this, *run, "list");
+  AddWatch(*this, *run, "watch");
+  AddEvents(*this, *run, "events");
+  AddLogs(*this, *run, "logs");
+  BindName(*this, run->add_subcommand("checkpoints", "List the checkpoints of a run"),
+           &ListCheckpoints);
+  AddCancel(*this, *run, "cancel");
+  BindName(*this,
+           run->add_subcommand("wait", "Wait for the end: exit status 0, 10 FAILED, 11 STOPPED"),
+           &WaitForRun);
+
+  BindPlain(*this, app.add_subcommand("quota", "Your quota and the runs that hold it")
+                       ->group("Commands"), &ShowQuota);
+  CLI::App* worker = AddNoun(app, "worker", "Workers of the installation");
+  BindPlain(*this, worker->add_subcommand("list", "List the workers"), &ListWorkers);
+  AddContexts(*this, *AddNoun(app, "context", "Servers and tokens in the configuration file"));
+  BindPlain(*this, app.add_subcommand("version", "Print the version")->group("Commands"),
+            &ShowVersion);
+  AddAliases(*this, app);
+  // After the commands, which would inherit it.
+  app.footer(kExitCodes);
+}
+
+}  // namespace finetuned::cli

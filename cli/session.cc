@@ -1,0 +1,103 @@
+#include "cli/session.h"
+
+#include <algorithm>
+#include <ostream>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "cli/errors.h"
+#include "cli/run_text.h"
+#include "cli/times.h"
+
+namespace finetuned::cli {
+namespace {
+
+// Names that are looked at for a suggestion: one page, the newest.
+constexpr int kSuggestionPage = 1000;
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Session>> Session::Create(Io& io, const GlobalFlags& flags) {
+  std::unique_ptr<Session> session(new Session(io, flags));
+  FT_ASSIGN_OR_RETURN(session->format_, ParseOutputFormat(flags.output));
+  FT_ASSIGN_OR_RETURN(const ColorMode color, ParseColorMode(flags.color));
+  session->color_ = UseColor(color, io.env, io.out_is_terminal);
+  session->err_color_ = UseColor(color, io.env, io.err_is_terminal);
+  if (!flags.timeout.empty()) {
+    FT_ASSIGN_OR_RETURN(const absl::Duration timeout, ParseDuration(flags.timeout));
+    if (timeout <= absl::ZeroDuration()) return UsageError("--timeout must be above zero.");
+    session->timeout_ = timeout;
+  }
+  return session;
+}
+
+absl::StatusOr<ConfigFile> Session::LoadConfigFile() const {
+  FT_ASSIGN_OR_RETURN(const std::string path, ConfigPath(io_.env));
+  return LoadConfig(path);
+}
+
+absl::StatusOr<Settings> Session::ResolveConnection() const {
+  FT_ASSIGN_OR_RETURN(const ConfigFile file, LoadConfigFile());
+  return ResolveSettings(flags_.connection, io_.env, file);
+}
+
+absl::StatusOr<Client*> Session::GetClient() {
+  if (client_ != nullptr) return client_.get();
+  FT_ASSIGN_OR_RETURN(const Settings settings, ResolveConnection());
+  for (const std::string& warning : settings.warnings) Note("warning: " + warning);
+  Client::Options options;
+  options.server = settings.server.value;
+  options.token = settings.token.value;
+  options.timeout = timeout_.value_or(Client::kDefaultTimeout);
+  FT_ASSIGN_OR_RETURN(client_, Client::Create(options, io_));
+  server_ = options.server;
+  token_sent_ = !options.token.empty();
+  return client_.get();
+}
+
+absl::Status Session::RequireFormat(std::initializer_list<OutputFormat> formats) const {
+  if (std::find(formats.begin(), formats.end(), format_) != formats.end()) return absl::OkStatus();
+  return UsageError(absl::StrCat("This command has no --output ", flags_.output, "."));
+}
+
+bool Session::PrintMessage(const google::protobuf::Message& message) {
+  switch (format_) {
+    case OutputFormat::kJson:
+      io_.out << ToJson(message, true) << "\n";
+      return true;
+    case OutputFormat::kJsonl:
+      io_.out << ToJson(message, false) << "\n";
+      return true;
+    case OutputFormat::kYaml:
+      io_.out << ToYaml(message);
+      return true;
+    default:
+      return false;
+  }
+}
+
+void Session::Note(const std::string& text) { io_.err << text << "\n" << std::flush; }
+
+int Session::ReportError(const absl::Status& status) {
+  ErrorContext context;
+  context.server = server_;
+  context.token_sent = token_sent_;
+  context.run = run_;
+  context.color = err_color_;
+  const bool look_for_names = absl::IsNotFound(status) && !run_.empty() && client_ != nullptr;
+  if (look_for_names) {
+    v1::ListRunsRequest request;
+    request.set_page_size(kSuggestionPage);
+    // A failure here only costs the suggestion.
+    if (auto list = client_->ListRuns(request); list.ok()) {
+      std::vector<std::string> names;
+      for (const v1::Run& run : list->runs()) names.push_back(ShortName(run.name()));
+      context.suggestions = NearNames(ShortName(run_), names);
+    }
+  }
+  io_.out << std::flush;
+  io_.err << RenderError(status, context) << std::flush;
+  return ExitCodeOf(status);
+}
+
+}  // namespace finetuned::cli

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "cli/client.h"
+#include "cli/context_config.h"
+#include "cli/io.h"
+#include "cli/output.h"
+
+namespace finetuned::cli {
+
+// The flags that every command takes, as they were given.
+struct GlobalFlags {
+  ConnectionFlags connection;
+  std::string output;
+  std::string color;
+  std::string timeout;
+};
+
+// What one command works with: where it writes, how, and the server, which is reached when it is
+// first needed. Not safe for concurrent use.
+class Session {
+ public:
+  // Usage error for a global flag that makes no sense.
+  static absl::StatusOr<std::unique_ptr<Session>> Create(Io& io, const GlobalFlags& flags);
+
+  Io& io() const { return io_; }
+  OutputFormat format() const { return format_; }
+  // Whether standard output, and standard error, are coloured.
+  bool color() const { return color_; }
+  bool err_color() const { return err_color_; }
+  // --timeout, where it was given.
+  std::optional<absl::Duration> timeout() const { return timeout_; }
+  const ConnectionFlags& connection_flags() const { return flags_.connection; }
+
+  // The configuration file, and what it makes with the flags and the environment.
+  absl::StatusOr<ConfigFile> LoadConfigFile() const;
+  absl::StatusOr<Settings> ResolveConnection() const;
+
+  // Errors of ResolveConnection() and Client::Create().
+  absl::StatusOr<Client*> GetClient();
+
+  // The run that the command is about, for an error that may follow.
+  void set_run(const std::string& name) { run_ = name; }
+
+  // Usage error unless the format is one of those that the command has.
+  absl::Status RequireFormat(std::initializer_list<OutputFormat> formats) const;
+
+  // Writes a message in the format json, jsonl or yaml. False in another.
+  bool PrintMessage(const google::protobuf::Message& message);
+  // A sentence for the person, on standard error.
+  void Note(const std::string& text);
+
+  // Says on standard error what went wrong and returns the exit status.
+  int ReportError(const absl::Status& status);
+
+ private:
+  Session(Io& io, const GlobalFlags& flags) : io_(io), flags_(flags) {}
+
+  Io& io_;
+  const GlobalFlags flags_;
+  OutputFormat format_ = OutputFormat::kTable;
+  bool color_ = false;
+  bool err_color_ = false;
+  std::optional<absl::Duration> timeout_;
+  // Set together, once the server is known.
+  std::unique_ptr<Client> client_;
+  std::string server_;
+  bool token_sent_ = false;
+  std::string run_;
+};
+
+}  // namespace finetuned::cli
