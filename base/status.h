@@ -61,15 +61,15 @@ absl::Status FromProto(const google::rpc::Status& status);
 
 }  // namespace finetuned
 
-// Returns the status of an expression from the enclosing function when it is an error.
-#define FT_RETURN_IF_ERROR(expr)              \
-  do {                                        \
-    ::absl::Status ft_status = (expr);        \
-    if (!ft_status.ok()) return ft_status;    \
-  } while (false)
-
 #define FT_CONCAT_INNER(a, b) a##b
 #define FT_CONCAT(a, b) FT_CONCAT_INNER(a, b)
+
+// Returns the status of an expression from the enclosing function when it is an error.
+#define FT_RETURN_IF_ERROR(expr)                                               \
+  do {                                                                         \
+    ::absl::Status FT_CONCAT(ft_status_, __LINE__) = (expr);                   \
+    if (!FT_CONCAT(ft_status_, __LINE__).ok()) return FT_CONCAT(ft_status_, __LINE__); \
+  } while (false)
 
 // Assigns the value of a StatusOr, or returns its error: FT_ASSIGN_OR_RETURN(auto x, Make());
 #define FT_ASSIGN_OR_RETURN(lhs, expr)                                  \

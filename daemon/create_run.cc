@@ -1,0 +1,169 @@
+#include <nlohmann/json.hpp>
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/hash.h"
+#include "base/logging.h"
+#include "base/time.h"
+#include "base/uuid.h"
+#include "daemon/run_service.h"
+#include "daemon/run_view.h"
+
+namespace finetuned {
+namespace {
+
+// A name for a run that was given none: what it trains, and enough at random to be unique.
+std::string GenerateName(const v1::RunSpec& spec) {
+  std::string base;
+  for (const char c : spec.model().substr(spec.model().rfind('/') + 1)) {
+    const char lower = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    const bool good = (lower >= 'a' && lower <= 'z') || (lower >= '0' && lower <= '9');
+    if (good || (lower == '-' && !base.empty())) base += lower;
+  }
+  if (base.empty() || base[0] < 'a' || base[0] > 'z') base = "run" + base;
+  return absl::StrCat(base.substr(0, 50), "-", HexEncode(RandomBytes(4)));
+}
+
+// The same for the same request, whatever its request_id.
+std::string RequestHash(const v1::CreateRunRequest& request) {
+  v1::CreateRunRequest canonical = request;
+  canonical.clear_request_id();
+  std::string bytes;
+  {
+    google::protobuf::io::StringOutputStream stream(&bytes);
+    google::protobuf::io::CodedOutputStream coded(&stream);
+    coded.SetSerializationDeterministic(true);
+    canonical.SerializeToCodedStream(&coded);
+  }
+  return Sha256(bytes);
+}
+
+absl::Status QuotaError(const ServiceCore& core, const Identity& caller, int active, int limit) {
+  core.metrics->QuotaRejected();
+  std::string holders;
+  if (const auto names = core.reader->ActiveRuns(caller.owner_id); names.ok()) {
+    holders = absl::StrJoin(*names, ", ");
+  }
+  absl::Status status = MakeError(
+      absl::StatusCode::kResourceExhausted, "ACTIVE_RUNS_QUOTA",
+      absl::StrCat("you have ", active, " active runs and may have ", limit,
+                   ": wait for one to end or cancel one. They are: ", holders),
+      {{"quota", "active_runs"},
+       {"limit", absl::StrCat(limit)},
+       {"usage", absl::StrCat(active)},
+       {"runs", holders}});
+  google::rpc::QuotaFailure failure;
+  auto* violation = failure.add_violations();
+  violation->set_subject("owner:" + caller.email);
+  violation->set_description(absl::StrCat("active_runs: ", active, " of ", limit));
+  AddDetail(status, failure);
+  return status;
+}
+
+absl::Status NameTakenError(const std::string& name) {
+  return MakeError(absl::StatusCode::kAlreadyExists, "NAME_TAKEN",
+                   absl::StrCat("run_id: the name ", name,
+                                " is or was used in this workspace; names are not used again"),
+                   {{"name", name}});
+}
+
+NewRun ToNewRun(const ValidRun& valid, const v1::CreateRunRequest& request, const Identity& caller,
+                const Clock& clock, int shape_id) {
+  NewRun run;
+  run.workspace_id = caller.workspace_id;
+  run.owner_id = caller.owner_id;
+  run.shape_id = shape_id;
+  run.priority = static_cast<Priority>(valid.spec.scheduling().priority() - 1);
+  run.name = valid.name;
+  run.uid = NewUuid(clock.Now());
+  run.request_id = valid.request_id.empty() ? NewUuid(clock.Now()) : valid.request_id;
+  run.request_hash = RequestHash(request);
+  run.spec = valid.spec.SerializeAsString();
+  run.model = valid.spec.model();
+  run.experiment_path = valid.spec.experiment_path();
+  run.labels_json = nlohmann::json(valid.labels).dump();
+  run.max_retries = valid.spec.scheduling().max_retries();
+  run.max_run_seconds =
+      absl::ToInt64Seconds(FromProtoDuration(valid.spec.scheduling().max_run_time()));
+  run.checkpoints_kept = valid.spec.save_num_to_keep();
+  return run;
+}
+
+// Everything but storing it.
+absl::Status RehearseCreate(const ServiceCore& core, const Identity& caller, const ValidRun& valid,
+                            v1::Run* response) {
+  FT_ASSIGN_OR_RETURN(const bool taken, core.reader->IsNameTaken(caller.workspace_id, valid.name));
+  if (taken) return NameTakenError(valid.name);
+  FT_ASSIGN_OR_RETURN(const auto quota,
+                      core.reader->GetQuota(caller.owner_id, core.active_runs_limit));
+  if (quota.first >= quota.second) return QuotaError(core, caller, quota.first, quota.second);
+  response->set_name(RunName(caller.workspace, valid.name));
+  *response->mutable_spec() = valid.spec;
+  for (const auto& [key, value] : valid.labels) (*response->mutable_labels())[key] = value;
+  response->set_owner(caller.email);
+  response->set_artifact_path(ArtifactPath(caller.workspace, valid.name));
+  return absl::OkStatus();
+}
+
+// Answers a create after its batch has committed.
+absl::Status FinishCreate(const ServiceCore& core, const Identity& caller, const std::string& name,
+                          const absl::StatusOr<Admission>& admission, v1::Run* response) {
+  if (!admission.ok()) return admission.status();
+  switch (admission->outcome) {
+    case Admission::Outcome::kAdmitted:
+      core.metrics->RunAdmitted();
+      break;
+    case Admission::Outcome::kReplayed:
+      break;
+    case Admission::Outcome::kRequestIdReused:
+      return InvalidArgument({{"request_id",
+                               "was used before for another request: make a new one",
+                               "REQUEST_ID_REUSED"}});
+    case Admission::Outcome::kNameTaken:
+      return NameTakenError(name);
+    case Admission::Outcome::kQuotaReached:
+      return QuotaError(core, caller, admission->active, admission->active_limit);
+  }
+  FT_ASSIGN_OR_RETURN(*response, ReadRun(core, admission->run_id));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* RunService::CreateRun(grpc::CallbackServerContext* context,
+                                                const v1::CreateRunRequest* request,
+                                                v1::Run* response) {
+  const auto* method = v1::CreateRunRequest::descriptor()->file()->FindServiceByName("RunService")
+                           ->FindMethodByName("CreateRun");
+  return HandleUnary(core_.call, context, method, [=](const Identity& caller, const Done& done) {
+    if (const absl::Status parent = CheckParent(request->parent(), caller); !parent.ok()) {
+      return done(parent);
+    }
+    const auto valid = ValidateCreateRun(*request, caller, core_.run_policy,
+                                         GenerateName(request->run().spec()));
+    if (!valid.ok()) return done(valid.status());
+    if (request->validate_only()) return done(RehearseCreate(core_, caller, *valid, response));
+    const auto shape_id = core_.admission->EnsureShape(ToShape(valid->spec.compute()));
+    if (!shape_id.ok()) return done(shape_id.status());
+    NewRun run = ToNewRun(*valid, *request, caller, *core_.clock, *shape_id);
+    core_.create_batcher->Submit(
+        std::move(run),
+        [this, caller, name = valid->name, response, done](absl::StatusOr<Admission> admission) {
+          core_.dispatcher->Wake();
+          // Reading the run blocks, and this is the batcher's thread.
+          const bool accepted = core_.call.executor->Submit([this, caller, name, response, done,
+                                                             admission = std::move(admission)] {
+            done(FinishCreate(core_, caller, name, admission, response));
+          });
+          if (!accepted) {
+            done(UnavailableError("OVERLOADED", "the daemon is stopping", absl::Seconds(1)));
+          }
+        });
+  });
+}
+
+}  // namespace finetuned

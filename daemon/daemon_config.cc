@@ -1,0 +1,106 @@
+#include "daemon/daemon_config.h"
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "base/time.h"
+
+namespace finetuned {
+namespace {
+
+absl::Status Bad(const std::string& what) {
+  return MakeError(absl::StatusCode::kInvalidArgument, "BAD_CONFIG", what);
+}
+
+void Default(std::string* field, const char* value) {
+  if (field->empty()) *field = value;
+}
+
+void Default(google::protobuf::Duration* field, absl::Duration value) {
+  if (field->seconds() == 0 && field->nanos() == 0) *field = ToProtoDuration(value);
+}
+
+absl::Status CheckListen(const char* field, const std::string& address) {
+  const size_t colon = address.rfind(':');
+  int port = -1;
+  if (colon == std::string::npos || !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 ||
+      port > 65535) {
+    return Bad(absl::StrCat(field, ": \"", address, "\" is not `host:port`"));
+  }
+  if (!IsLoopback(address)) {
+    return Bad(absl::StrCat(field, ": ", address,
+                            " is not a loopback address, and without TLS nothing else is served; use "
+                            "127.0.0.1 and a proxy in front"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckFolder(const std::string& field, const std::string& path) {
+  if (path.empty() || path[0] != '/') return Bad(field + ": is required, an absolute path");
+  if (!FileExists(path)) return Bad(absl::StrCat(field, ": the folder ", path, " does not exist"));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+bool IsLoopback(const std::string& address) {
+  const std::string host = address.substr(0, address.rfind(':'));
+  return host == "localhost" || host == "[::1]" || absl::StartsWith(host, "127.");
+}
+
+LeaseTimes LeaseTimesOf(const config::v1::LeaseConfig& config) {
+  LeaseTimes times;
+  times.renew_interval = FromProtoDuration(config.renew_interval_duration());
+  times.self_stop = FromProtoDuration(config.self_stop_duration());
+  times.grace = FromProtoDuration(config.grace_duration());
+  times.margin = FromProtoDuration(config.margin_duration());
+  times.reassign = FromProtoDuration(config.reassign_duration());
+  return times;
+}
+
+absl::Status PrepareDaemonConfig(config::v1::DaemonConfig* config) {
+  Default(config->mutable_listen(), "127.0.0.1:7070");
+  Default(config->mutable_worker_listen(), "127.0.0.1:7071");
+  Default(config->mutable_metrics_listen(), "127.0.0.1:7072");
+  FT_RETURN_IF_ERROR(CheckListen("listen", config->listen()));
+  FT_RETURN_IF_ERROR(CheckListen("worker_listen", config->worker_listen()));
+  FT_RETURN_IF_ERROR(CheckListen("metrics_listen", config->metrics_listen()));
+  if (config->database_url().empty()) {
+    return Bad("database_url: is required, e.g. postgresql://finetuned_daemon@db.example/finetuned; "
+               "or run `finetuned dev`, which brings its own Postgres");
+  }
+  FT_RETURN_IF_ERROR(CheckFolder("artifact_root", config->artifact_root()));
+  for (const std::string& root : config->data_roots()) {
+    if (root.empty() || root[0] != '/') return Bad("data_roots: must be absolute paths");
+  }
+  if (config->model_roots_size() == 0) {
+    return Bad("model_roots: is required: folders with {organisation}/{model}/config.json");
+  }
+  auto* compute = config->mutable_default_compute();
+  if (compute->cpus() == 0) compute->set_cpus(1);
+  if (config->active_runs_limit() == 0) config->set_active_runs_limit(10);
+  if (config->active_runs_limit() < 1 || config->active_runs_limit() > 100000) {
+    return Bad("active_runs_limit: must be from 1 to 100000");
+  }
+  if (!config->has_infrastructure_retries()) config->set_infrastructure_retries(10);
+  if (config->infrastructure_retries() < 0 || config->infrastructure_retries() > 1000) {
+    return Bad("infrastructure_retries: must be from 0 to 1000");
+  }
+  if (config->read_connections() == 0) config->set_read_connections(4);
+  if (config->read_connections() < 1 || config->read_connections() > 64) {
+    return Bad("read_connections: must be from 1 to 64");
+  }
+  Default(config->mutable_shutdown_grace_duration(), absl::Seconds(10));
+  const LeaseTimes defaults;
+  auto* lease = config->mutable_lease();
+  Default(lease->mutable_renew_interval_duration(), defaults.renew_interval);
+  Default(lease->mutable_self_stop_duration(), defaults.self_stop);
+  Default(lease->mutable_grace_duration(), defaults.grace);
+  Default(lease->mutable_margin_duration(), defaults.margin);
+  Default(lease->mutable_reassign_duration(), defaults.reassign);
+  return CheckLeaseTimes(LeaseTimesOf(*lease));
+}
+
+}  // namespace finetuned

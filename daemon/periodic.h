@@ -1,0 +1,54 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <thread>
+
+#include "absl/time/time.h"
+#include "base/mutex.h"
+
+namespace finetuned {
+
+// Runs a function again and again on a thread of its own. Start returns when the thread runs; Stop returns when it has
+// ended, may be called twice, and before Start.
+class Periodic {
+ public:
+  Periodic(absl::Duration interval, std::function<void()> body)
+      : interval_(interval), body_(std::move(body)) {}
+  ~Periodic() { Stop(); }
+  Periodic(const Periodic&) = delete;
+  Periodic& operator=(const Periodic&) = delete;
+
+  void Start() {
+    thread_ = std::thread([this] { Loop(); });
+  }
+
+  void Stop() {
+    {
+      MutexLock lock(mutex_);
+      stopping_ = true;
+      changed_.NotifyAll();
+    }
+    if (thread_.joinable()) thread_.join();
+  }
+
+ private:
+  void Loop() {
+    for (;;) {
+      body_();
+      MutexLock lock(mutex_);
+      if (!stopping_) changed_.WaitFor(mutex_, interval_);
+      if (stopping_) return;
+    }
+  }
+
+  const absl::Duration interval_;
+  const std::function<void()> body_;
+  std::thread thread_;
+
+  Mutex mutex_;
+  CondVar changed_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace finetuned

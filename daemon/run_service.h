@@ -1,0 +1,63 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "daemon/service_core.h"
+#include "daemon/stream_limits.h"
+#include "finetuned/v1/run_service.grpc.pb.h"
+
+namespace finetuned {
+
+// RunService (proto/finetuned/v1/run_service.proto says what each call means). Handlers run on the executor; nothing
+// blocks gRPC's threads.
+class RunService final : public v1::RunService::CallbackService {
+ public:
+  explicit RunService(const ServiceCore* core) : core_(*core) {}
+
+  // Ends all streams resumably; new ones are refused. Called when the daemon shuts down.
+  void EndStreams() { streams_.Close(); }
+
+  grpc::ServerUnaryReactor* CreateRun(grpc::CallbackServerContext* context,
+                                      const v1::CreateRunRequest* request,
+                                      v1::Run* response) override;
+  grpc::ServerUnaryReactor* GetRun(grpc::CallbackServerContext* context,
+                                   const v1::GetRunRequest* request, v1::Run* response) override;
+  grpc::ServerUnaryReactor* ListRuns(grpc::CallbackServerContext* context,
+                                     const v1::ListRunsRequest* request,
+                                     v1::ListRunsResponse* response) override;
+  grpc::ServerUnaryReactor* CancelRuns(grpc::CallbackServerContext* context,
+                                       const v1::CancelRunsRequest* request,
+                                       v1::CancelRunsResponse* response) override;
+  grpc::ServerUnaryReactor* ListRunEvents(grpc::CallbackServerContext* context,
+                                          const v1::ListRunEventsRequest* request,
+                                          v1::ListRunEventsResponse* response) override;
+  grpc::ServerUnaryReactor* ListCheckpoints(grpc::CallbackServerContext* context,
+                                            const v1::ListCheckpointsRequest* request,
+                                            v1::ListCheckpointsResponse* response) override;
+  grpc::ServerWriteReactor<v1::WatchEventsResponse>* WatchEvents(
+      grpc::CallbackServerContext* context, const v1::WatchEventsRequest* request) override;
+  grpc::ServerUnaryReactor* ReadRunLog(grpc::CallbackServerContext* context,
+                                       const v1::ReadRunLogRequest* request,
+                                       v1::ReadRunLogResponse* response) override;
+  grpc::ServerUnaryReactor* GetQuota(grpc::CallbackServerContext* context,
+                                     const v1::GetQuotaRequest* request,
+                                     v1::Quota* response) override;
+  grpc::ServerUnaryReactor* ListWorkers(grpc::CallbackServerContext* context,
+                                        const v1::ListWorkersRequest* request,
+                                        v1::ListWorkersResponse* response) override;
+
+ private:
+  const ServiceCore& core_;
+  StreamLimits streams_;
+};
+
+// The id of a run that the caller may see. INVALID_ARGUMENT, NOT_FOUND.
+absl::StatusOr<int64_t> FindRun(const ServiceCore& core, const Identity& caller,
+                                const std::string& name);
+
+// A run as it is now, with the reason of its waiting.
+absl::StatusOr<v1::Run> ReadRun(const ServiceCore& core, int64_t run_id);
+
+}  // namespace finetuned

@@ -1,0 +1,132 @@
+#include "daemon/run_view.h"
+
+#include "absl/strings/str_cat.h"
+#include "base/time.h"
+
+namespace finetuned {
+
+std::string RunName(const std::string& workspace, const std::string& name) {
+  return absl::StrCat("workspaces/", workspace, "/runs/", name);
+}
+
+std::string ArtifactPath(const std::string& workspace, const std::string& name) {
+  return RunName(workspace, name);
+}
+
+std::string CheckpointsPath(const std::string& workspace, const std::string& name,
+                            const std::string& experiment_path) {
+  const std::string experiment = experiment_path.substr(experiment_path.rfind('/') + 1);
+  return absl::StrCat(ArtifactPath(workspace, name), "/artifacts/", experiment, "/checkpoints");
+}
+
+v1::Run ToProto(const Run& run) {
+  v1::Run proto;
+  proto.set_name(RunName(run.workspace, run.name));
+  proto.set_uid(run.uid);
+  proto.mutable_spec()->ParseFromString(run.spec);
+  for (const auto& [key, value] : run.labels) (*proto.mutable_labels())[key] = value;
+  proto.set_owner(run.owner_email);
+  proto.set_state(static_cast<v1::Run::State>(run.state));
+  proto.set_state_reason(run.state_reason);
+  proto.set_attempt(run.epoch);
+  proto.set_last_seq(run.last_seq);
+  if (!run.progress.empty()) proto.mutable_progress()->ParseFromString(run.progress);
+  proto.set_latest_checkpoint(run.latest_checkpoint);
+  proto.set_artifact_path(ArtifactPath(run.workspace, run.name));
+  if (!run.failure.empty()) proto.mutable_failure()->ParseFromString(run.failure);
+  proto.set_stop_requested(static_cast<v1::StopKind>(run.stop_requested));
+  *proto.mutable_create_time() = ToProtoTime(run.create_time);
+  *proto.mutable_update_time() = ToProtoTime(run.update_time);
+  if (run.start_time) *proto.mutable_start_time() = ToProtoTime(*run.start_time);
+  if (run.end_time) *proto.mutable_end_time() = ToProtoTime(*run.end_time);
+  if (run.estimated_end_time) {
+    *proto.mutable_estimated_end_time() = ToProtoTime(*run.estimated_end_time);
+  }
+  proto.set_worker(run.worker);
+  proto.set_etag(absl::StrCat(run.last_seq, "-", absl::ToUnixMicros(run.update_time)));
+  return proto;
+}
+
+v1::RunEvent ToProto(const Event& event) {
+  v1::RunEvent proto;
+  proto.ParseFromString(event.detail);
+  proto.set_seq(event.seq);
+  proto.set_type(static_cast<v1::RunEvent::Type>(event.type));
+  *proto.mutable_event_time() = ToProtoTime(event.event_time);
+  proto.set_attempt(event.epoch);
+  proto.set_message(event.message);
+  return proto;
+}
+
+v1::Checkpoint ToProto(const StoredCheckpoint& checkpoint) {
+  v1::Checkpoint proto;
+  proto.ParseFromString(checkpoint.detail);
+  proto.set_attempt(checkpoint.epoch);
+  *proto.mutable_create_time() = ToProtoTime(checkpoint.create_time);
+  return proto;
+}
+
+v1::Compute ToProto(const Shape& shape) {
+  v1::Compute proto;
+  proto.set_gpus(shape.gpus);
+  proto.set_gpu_type(shape.gpu_type);
+  proto.set_cpus(shape.cpus);
+  proto.set_memory_bytes(shape.memory_bytes);
+  proto.set_nodes(1);
+  return proto;
+}
+
+Shape ToShape(const v1::Compute& compute) {
+  return Shape{compute.gpus(), compute.gpu_type(), compute.cpus(), compute.memory_bytes()};
+}
+
+v1::Failure ToProto(const Failure& failure) {
+  v1::Failure proto;
+  proto.set_code(failure.code);
+  proto.set_message(failure.message);
+  proto.set_attribution(static_cast<v1::Failure::Attribution>(failure.attribution));
+  if (failure.exit_code) proto.set_exit_code(*failure.exit_code);
+  proto.set_signal(failure.signal);
+  proto.set_stderr_tail(failure.stderr_tail);
+  return proto;
+}
+
+Failure FromProto(const v1::Failure& proto) {
+  Failure failure;
+  failure.code = proto.code();
+  failure.message = proto.message();
+  failure.attribution = v1::Failure::Attribution_IsValid(proto.attribution())
+                            ? static_cast<Attribution>(proto.attribution())
+                            : Attribution::kUnknown;
+  if (proto.has_exit_code()) failure.exit_code = proto.exit_code();
+  failure.signal = proto.signal();
+  failure.stderr_tail = proto.stderr_tail();
+  return failure;
+}
+
+bool IsOnline(const StoredWorker& worker) {
+  return worker.has_session && !worker.draining && worker.seen_ago <= kSuspectAfter;
+}
+
+Shape FreeOf(const StoredWorker& worker) { return Minus(worker.capacity, worker.used); }
+
+v1::Worker ToProto(const StoredWorker& worker) {
+  v1::Worker proto;
+  proto.set_name(worker.name);
+  if (!worker.has_session) {
+    proto.set_state(v1::Worker::OFFLINE);
+  } else if (worker.seen_ago > kSuspectAfter) {
+    proto.set_state(v1::Worker::SUSPECT);
+  } else {
+    proto.set_state(worker.draining ? v1::Worker::DRAINING : v1::Worker::ONLINE);
+  }
+  *proto.mutable_capacity() = ToProto(worker.capacity);
+  *proto.mutable_free() = ToProto(FreeOf(worker));
+  for (const auto& [key, value] : worker.labels) (*proto.mutable_labels())[key] = value;
+  proto.set_version(worker.version);
+  *proto.mutable_last_seen_time() = ToProtoTime(worker.last_seen_time);
+  proto.set_attempt_count(worker.attempt_count);
+  return proto;
+}
+
+}  // namespace finetuned

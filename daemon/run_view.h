@@ -1,0 +1,42 @@
+#pragma once
+
+#include <string>
+
+#include "db/reads.h"
+#include "finetuned/v1/event.pb.h"
+#include "finetuned/v1/run_service.pb.h"
+#include "queue/event.h"
+#include "queue/placement.h"
+#include "queue/retry_policy.h"
+#include "queue/run.h"
+
+// From what is stored to what the API shows, and back.
+
+namespace finetuned {
+
+// `workspaces/{workspace}/runs/{run}`
+std::string RunName(const std::string& workspace, const std::string& name);
+
+// Folders of a run, relative to the artifact root.
+std::string ArtifactPath(const std::string& workspace, const std::string& name);
+// `<run folder>/artifacts/<last part of the experiment's path>/checkpoints`
+std::string CheckpointsPath(const std::string& workspace, const std::string& name,
+                            const std::string& experiment_path);
+
+v1::Run ToProto(const Run& run);
+v1::RunEvent ToProto(const Event& event);
+v1::Checkpoint ToProto(const StoredCheckpoint& checkpoint);
+v1::Compute ToProto(const Shape& shape);
+v1::Failure ToProto(const Failure& failure);
+v1::Worker ToProto(const StoredWorker& worker);
+
+Shape ToShape(const v1::Compute& compute);
+Failure FromProto(const v1::Failure& failure);
+
+// A worker that was not heard of for longer is SUSPECT.
+inline constexpr absl::Duration kSuspectAfter = absl::Minutes(1);
+// Whether a worker takes runs now, as far as is known.
+bool IsOnline(const StoredWorker& worker);
+Shape FreeOf(const StoredWorker& worker);
+
+}  // namespace finetuned

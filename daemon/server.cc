@@ -1,0 +1,360 @@
+#include "daemon/server.h"
+
+#include <unistd.h>
+
+#include <vector>
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <prometheus/exposer.h>
+
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/logging.h"
+#include "base/time.h"
+#include "daemon/daemon_config.h"
+#include "daemon/periodic.h"
+#include "daemon/run_service.h"
+#include "daemon/worker_messages.h"
+#include "daemon/worker_service.h"
+#include "db/migrator.h"
+
+namespace finetuned {
+namespace {
+
+constexpr absl::Duration kReapInterval = absl::Seconds(1);
+constexpr absl::Duration kHubPollInterval = absl::Milliseconds(250);
+constexpr absl::Duration kReadinessInterval = absl::Seconds(2);
+constexpr absl::Duration kGaugeInterval = absl::Seconds(10);
+constexpr absl::Duration kHousekeepingInterval = absl::Minutes(1);
+// How long a request_id is remembered.
+constexpr absl::Duration kRequestIdAge = absl::Hours(24);
+constexpr int kMaxReceiveBytes = 1 << 20;
+constexpr int kMaxMetadataBytes = 8 << 10;
+constexpr int kMaxStreamsPerConnection = 1000;
+
+void SetLimits(grpc::ServerBuilder* builder) {
+  builder->SetMaxReceiveMessageSize(kMaxReceiveBytes);
+  // Without this a second daemon on the same port would start, silently.
+  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 60000);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20000);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10000);
+  // A small compressed message may inflate to a large one: only what is sent as it is is taken.
+  builder->AddChannelArgument(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1);
+}
+
+absl::StatusOr<std::unique_ptr<grpc::Server>> Listen(const char* field, const std::string& address,
+                                                     grpc::Service* service, int* port) {
+  grpc::ServerBuilder builder;
+  SetLimits(&builder);
+  builder.AddListeningPort(address, grpc::InsecureServerCredentials(), port);
+  builder.RegisterService(service);
+  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  if (server == nullptr || *port == 0) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "CANNOT_LISTEN",
+                     absl::StrCat(field, ": cannot listen on ", address,
+                                  ": it is taken by another process or not an address of this host; "
+                                  "stop that process or choose another port"));
+  }
+  return server;
+}
+
+std::string WithPort(const std::string& address, int port) {
+  return absl::StrCat(address.substr(0, address.rfind(':')), ":", port);
+}
+
+std::unique_ptr<Pool> MakePool(const config::v1::DaemonConfig& config, int connections,
+                               Metrics* metrics) {
+  Pool::Options options;
+  options.database_url = config.database_url();
+  options.max_connections = connections;
+  options.observer = metrics;
+  return std::make_unique<Pool>(options);
+}
+
+}  // namespace
+
+struct Server::State {
+  explicit State(const config::v1::DaemonConfig& config_in)
+      : config(config_in),
+        times(LeaseTimesOf(config.lease())),
+        read_pool(MakePool(config, config.read_connections(), &metrics)),
+        // One connection for each batcher and loop, so that heartbeats never wait behind anything else.
+        create_pool(MakePool(config, 1, &metrics)),
+        report_pool(MakePool(config, 1, &metrics)),
+        renew_pool(MakePool(config, 1, &metrics)),
+        complete_pool(MakePool(config, 1, &metrics)),
+        dispatch_pool(MakePool(config, 1, &metrics)),
+        loop_pool(MakePool(config, 2, &metrics)),
+        identity(read_pool.get()),
+        reader(read_pool.get()),
+        loop_reader(loop_pool.get()),
+        admission(create_pool.get(), config.active_runs_limit()),
+        shapes(read_pool.get(), config.active_runs_limit()),
+        renewals(renew_pool.get(), times.reassign),
+        dispatch_leases(dispatch_pool.get(), times.reassign),
+        session_leases(read_pool.get(), times.reassign),
+        loop_leases(loop_pool.get(), times.reassign),
+        reports(report_pool.get(), MakeFailureEncoder(), config.infrastructure_retries()),
+        completions(complete_pool.get(), MakeFailureEncoder(), config.infrastructure_retries()),
+        transitions(read_pool.get(), MakeFailureEncoder(), config.infrastructure_retries()),
+        loop_transitions(loop_pool.get(), MakeFailureEncoder(), config.infrastructure_retries()),
+        authenticator(&identity, &RealClock::Get()),
+        executor(config.read_connections()),
+        dispatcher(&dispatch_leases, &RealClock::Get()),
+        create_batcher(BatchOptions<NewRun, Admission>("create"),
+                       [this](const auto& items) { return admission.Admit(items); }),
+        report_batcher(BatchOptions<ReportItem, ReportResult>("report"),
+                       [this](const auto& items) { return Distinct(items); }),
+        renew_batcher(BatchOptions<RenewalItem, RenewalResult>("renew"),
+                      [this](const auto& items) { return renewals.Renew(items); }),
+        complete_batcher(BatchOptions<CompletionItem, CompletionResult>("complete"),
+                         [this](const auto& items) { return completions.Complete(items); }),
+        run_service(&core),
+        worker_service(&core),
+        hub_loop(kHubPollInterval, [this] { hub.Poll(&loop_reader); }),
+        reap_loop(kReapInterval, [this] { Reap(); }),
+        readiness_loop(kReadinessInterval, [this] { CheckReadiness(); }),
+        gauge_loop(kGaugeInterval, [this] { UpdateGauges(); }),
+        housekeeping_loop(kHousekeepingInterval, [this] { KeepHouse(); }) {}
+
+  template <typename Item, typename Result>
+  typename Batcher<Item, Result>::Options BatchOptions(const std::string& kind) {
+    typename Batcher<Item, Result>::Options options;
+    options.name = kind;
+    options.observe_size = [this, kind](size_t size) { metrics.BatchRan(kind, size); };
+    return options;
+  }
+
+  // Reports of one attempt that came in two calls go one after the other: a statement takes each attempt once.
+  absl::StatusOr<std::vector<absl::StatusOr<ReportResult>>> Distinct(
+      const std::vector<ReportItem>& items) {
+    std::set<int64_t> seen;
+    for (const ReportItem& item : items) {
+      if (!seen.insert(item.run_id).second) {
+        return absl::FailedPreconditionError("one attempt twice in a batch");
+      }
+    }
+    return reports.Report(items);
+  }
+
+  absl::Status Build();
+  absl::Status StartListening();
+  void StartLoops();
+  void Stop();
+  void Reap();
+  void CheckReadiness();
+  void UpdateGauges();
+  void KeepHouse();
+  void SetServing(bool serving);
+
+  const config::v1::DaemonConfig config;
+  const LeaseTimes times;
+  Metrics metrics;
+  std::unique_ptr<Pool> read_pool, create_pool, report_pool, renew_pool, complete_pool, dispatch_pool,
+      loop_pool;
+  IdentityStore identity;
+  Reader reader, loop_reader;
+  AdmissionStore admission, shapes;
+  LeaseStore renewals, dispatch_leases, session_leases, loop_leases;
+  TransitionStore reports, completions, transitions, loop_transitions;
+  Catalogue catalogue;
+  Authenticator authenticator;
+  Executor executor;
+  RunHub hub;
+  Dispatcher dispatcher;
+  ServiceCore core;
+  Batcher<NewRun, Admission> create_batcher;
+  Batcher<ReportItem, ReportResult> report_batcher;
+  Batcher<RenewalItem, RenewalResult> renew_batcher;
+  Batcher<CompletionItem, CompletionResult> complete_batcher;
+  RunService run_service;
+  WorkerService worker_service;
+  std::unique_ptr<prometheus::Exposer> exposer;
+  std::unique_ptr<grpc::Server> user_server, worker_server;
+  int user_port = 0, worker_port = 0, metrics_port = 0;
+  // Last, so that they end first.
+  Periodic hub_loop, reap_loop, readiness_loop, gauge_loop, housekeeping_loop;
+  bool stopped = false;
+};
+
+absl::Status Server::State::Build() {
+  FT_RETURN_IF_ERROR(
+      CheckPermissions({v1::GetRunRequest::descriptor()->file()->FindServiceByName("RunService"),
+                        v1::Lease::descriptor()->file()->FindServiceByName("WorkerService")}));
+  FT_ASSIGN_OR_RETURN(const SchemaState schema, ReadSchemaState(config.database_url()));
+  FT_RETURN_IF_ERROR(CheckSchema(schema));
+  FT_ASSIGN_OR_RETURN(catalogue, Catalogue::Read({config.model_roots().begin(), config.model_roots().end()}));
+  FT_RETURN_IF_ERROR(identity.EnsureEventPartitions());
+  core.call = {&authenticator, &executor, &metrics, &RealClock::Get()};
+  core.clock = &RealClock::Get();
+  core.metrics = &metrics;
+  core.hub = &hub;
+  core.dispatcher = &dispatcher;
+  core.admission = &shapes;
+  core.leases = &session_leases;
+  core.transitions = &transitions;
+  core.reader = &reader;
+  core.create_batcher = &create_batcher;
+  core.report_batcher = &report_batcher;
+  core.renew_batcher = &renew_batcher;
+  core.complete_batcher = &complete_batcher;
+  core.run_policy.catalogue = &catalogue;
+  core.run_policy.data_roots = {config.data_roots().begin(), config.data_roots().end()};
+  core.run_policy.artifact_root = config.artifact_root();
+  core.run_policy.default_compute = config.default_compute();
+  core.lease_times = times;
+  core.artifact_root = config.artifact_root();
+  core.active_runs_limit = config.active_runs_limit();
+  FT_ASSIGN_OR_RETURN(core.page_token_key, identity.PageTokenKey());
+  return absl::OkStatus();
+}
+
+absl::Status Server::State::StartListening() {
+  // prometheus-cpp throws when the port is taken.
+  try {
+    exposer = std::make_unique<prometheus::Exposer>(config.metrics_listen());
+    exposer->RegisterCollectable(metrics.registry());
+    metrics_port = exposer->GetListeningPorts().at(0);
+  } catch (const std::exception&) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "CANNOT_LISTEN",
+                     absl::StrCat("metrics_listen: cannot listen on ", config.metrics_listen(),
+                                  ": it is taken by another process; stop that process or choose "
+                                  "another port"));
+  }
+  FT_ASSIGN_OR_RETURN(worker_server, Listen("worker_listen", config.worker_listen(), &worker_service,
+                                            &worker_port));
+  FT_ASSIGN_OR_RETURN(user_server, Listen("listen", config.listen(), &run_service, &user_port));
+  return absl::OkStatus();
+}
+
+void Server::State::StartLoops() {
+  executor.Start();
+  create_batcher.Start();
+  report_batcher.Start();
+  renew_batcher.Start();
+  complete_batcher.Start();
+  dispatcher.Start();
+  hub_loop.Start();
+  reap_loop.Start();
+  readiness_loop.Start();
+  gauge_loop.Start();
+  housekeeping_loop.Start();
+}
+
+void Server::State::SetServing(bool serving) {
+  if (user_server != nullptr) user_server->GetHealthCheckService()->SetServingStatus(serving);
+  if (worker_server != nullptr) worker_server->GetHealthCheckService()->SetServingStatus(serving);
+}
+
+void Server::State::Stop() {
+  if (stopped) return;
+  stopped = true;
+  Log(LogLevel::kInfo, "stopping");
+  readiness_loop.Stop();
+  SetServing(false);
+  dispatcher.Stop();
+  run_service.EndStreams();
+  const auto deadline = std::chrono::system_clock::now() +
+                        absl::ToChronoMilliseconds(FromProtoDuration(config.shutdown_grace_duration()));
+  if (worker_server != nullptr) worker_server->Shutdown(deadline);
+  if (user_server != nullptr) user_server->Shutdown(deadline);
+  hub_loop.Stop();
+  reap_loop.Stop();
+  gauge_loop.Stop();
+  housekeeping_loop.Stop();
+  create_batcher.Stop();
+  report_batcher.Stop();
+  renew_batcher.Stop();
+  complete_batcher.Stop();
+  executor.Stop();
+  user_server.reset();
+  worker_server.reset();
+  exposer.reset();
+  Log(LogLevel::kInfo, "stopped");
+}
+
+// Expired leases are taken away one by one, each decided again under its row's lock; any number of daemons may do it.
+void Server::State::Reap() {
+  const auto expired = loop_leases.FindExpired(kReapInterval);
+  if (!expired.ok()) return;
+  for (const AttemptId& attempt : *expired) {
+    const auto lost = loop_transitions.Lose(attempt.run_id, attempt.epoch, /*must_be_expired=*/true, 0,
+                                            "Its worker was not heard of for too long.");
+    if (!lost.ok() || !lost->has_value()) continue;
+    metrics.LeaseLost("expired");
+    Log(LogLevel::kWarning, "lease expired", {{"run_id", attempt.run_id}, {"epoch", attempt.epoch}});
+    core.RunMoved(attempt.run_id, (*lost)->from, (*lost)->to, true);
+  }
+  const auto overdue = loop_leases.FindOverdue();
+  if (!overdue.ok()) return;
+  for (const int64_t run_id : *overdue) {
+    const auto told = loop_transitions.StopForDeadline(run_id);
+    if (told.ok() && told->has_value()) core.RunMoved(run_id, (*told)->from, (*told)->to, true);
+  }
+}
+
+void Server::State::CheckReadiness() {
+  const bool writable = loop_reader.CheckWritable().ok();
+  metrics.SetDatabaseWritable(writable);
+  SetServing(writable);
+}
+
+void Server::State::UpdateGauges() {
+  const auto counts = loop_reader.CountActiveRuns();
+  if (counts.ok()) metrics.SetActiveRuns(*counts);
+}
+
+void Server::State::KeepHouse() {
+  AdmissionStore store(loop_pool.get(), config.active_runs_limit());
+  const auto wrong = store.CountWrongCounters();
+  if (wrong.ok()) metrics.SetCounterMismatches(*wrong);
+  IdentityStore keeper(loop_pool.get());
+  for (const absl::Status& status :
+       {store.DeleteOldRequests(kRequestIdAge), keeper.EnsureEventPartitions()}) {
+    if (!status.ok()) Log(LogLevel::kWarning, "housekeeping failed", {{"error", status}});
+  }
+}
+
+Server::Server(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Server::~Server() { Stop(); }
+void Server::Stop() { state_->Stop(); }
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const config::v1::DaemonConfig& config) {
+  grpc::EnableDefaultHealthCheckService(true);
+  if (config.reflection()) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  auto state = std::make_unique<State>(config);
+  FT_RETURN_IF_ERROR(state->Build());
+  state->StartLoops();
+  if (const absl::Status status = state->StartListening(); !status.ok()) {
+    state->Stop();
+    return status;
+  }
+  std::unique_ptr<Server> server(new Server(std::move(state)));
+  if (!config.ready_file().empty()) {
+    FT_RETURN_IF_ERROR(WriteFileAtomically(
+        config.ready_file(),
+        absl::StrCat("{\"listen\":\"", server->listen(), "\",\"worker_listen\":\"",
+                     server->worker_listen(), "\",\"metrics_listen\":\"", server->metrics_listen(),
+                     "\",\"pid\":", getpid(), "}\n")));
+  }
+  Log(LogLevel::kInfo, "serving",
+      {{"listen", server->listen()}, {"worker_listen", server->worker_listen()},
+       {"metrics_listen", server->metrics_listen()}});
+  return server;
+}
+
+std::string Server::listen() const { return WithPort(state_->config.listen(), state_->user_port); }
+std::string Server::worker_listen() const {
+  return WithPort(state_->config.worker_listen(), state_->worker_port);
+}
+std::string Server::metrics_listen() const {
+  return WithPort(state_->config.metrics_listen(), state_->metrics_port);
+}
+
+}  // namespace finetuned

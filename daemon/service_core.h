@@ -1,0 +1,58 @@
+#pragma once
+
+#include <string>
+
+#include "daemon/call.h"
+#include "daemon/dispatcher.h"
+#include "daemon/run_hub.h"
+#include "daemon/validate_run.h"
+#include "db/admission.h"
+#include "db/batcher.h"
+#include "db/identity.h"
+#include "db/leases.h"
+#include "db/reads.h"
+#include "db/transitions.h"
+#include "queue/lease.h"
+
+namespace finetuned {
+
+// What the services work with, built once by the composition root (daemon/server.h), which owns it all.
+struct ServiceCore {
+  CallContext call;
+  const Clock* clock = nullptr;
+  Metrics* metrics = nullptr;
+  RunHub* hub = nullptr;
+  Dispatcher* dispatcher = nullptr;
+
+  AdmissionStore* admission = nullptr;
+  LeaseStore* leases = nullptr;
+  TransitionStore* transitions = nullptr;
+  Reader* reader = nullptr;
+
+  Batcher<NewRun, Admission>* create_batcher = nullptr;
+  Batcher<ReportItem, ReportResult>* report_batcher = nullptr;
+  Batcher<RenewalItem, RenewalResult>* renew_batcher = nullptr;
+  Batcher<CompletionItem, CompletionResult>* complete_batcher = nullptr;
+
+  RunPolicy run_policy;
+  LeaseTimes lease_times;
+  std::string artifact_root;
+  std::string page_token_key;
+  int active_runs_limit = 10;
+
+  // What follows when runs have moved: counted, and those who follow are woken.
+  void RunMoved(int64_t run_id, RunState from, RunState to, bool desired_changed) const {
+    if (from != to) metrics->RunMoved(Name(from), to);
+    hub->Wake(run_id, RunHub::Change::kEvents);
+    if (desired_changed) hub->Wake(run_id, RunHub::Change::kDesired);
+    if (to == RunState::kPending) dispatcher->Wake();
+  }
+};
+
+// Whose eyes an identity looks with.
+inline Viewer ViewerOf(const Identity& identity) {
+  return Viewer{identity.workspace_id, identity.owner_id,
+                identity.share_runs || identity.role == "admin"};
+}
+
+}  // namespace finetuned

@@ -1,0 +1,380 @@
+#include "daemon/validate_run.h"
+
+#include <cmath>
+#include <filesystem>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "base/status.h"
+#include "base/time.h"
+#include "base/training_duration.h"
+#include "base/uuid.h"
+#include "daemon/permissions.h"
+
+namespace finetuned {
+namespace {
+
+using v1::RunSpec;
+using v1::Scheduling;
+
+constexpr size_t kMaxPathBytes = 4096;
+constexpr int kMaxLabels = 64;
+constexpr size_t kMaxLabelKey = 63;
+constexpr size_t kMaxLabelValue = 256;
+constexpr int kMaxEvalPrompts = 100;
+constexpr size_t kMaxEvalPromptBytes = 4096;
+constexpr double kDefaultLearningRate = 5e-7;
+constexpr double kMinLearningRate = 1e-12;
+constexpr int kMinContextLength = 8;
+constexpr int kMaxContextLength = 1 << 20;
+constexpr int64_t kMaxMemoryBytes = int64_t{1} << 50;
+constexpr int kMaxGpus = 1024;
+constexpr int kMaxCpus = 4096;
+constexpr int kMaxNodes = 1024;
+constexpr int kMaxRetries = 100;
+constexpr int kMaxCheckpointsKept = 1000;
+constexpr absl::Duration kMinRunTime = absl::Minutes(1);
+constexpr absl::Duration kMaxRunTime = absl::Hours(24 * 365);
+
+bool IsLower(char c) { return c >= 'a' && c <= 'z'; }
+bool IsDigit(char c) { return c >= '0' && c <= '9'; }
+bool IsAlnum(char c) { return IsLower(c) || IsDigit(c) || (c >= 'A' && c <= 'Z'); }
+
+// A DNS label that begins with a letter.
+bool IsRunName(const std::string& name) {
+  if (name.size() < 2 || name.size() > 63 || !IsLower(name.front()) || name.back() == '-') return false;
+  for (const char c : name) {
+    if (!IsLower(c) && !IsDigit(c) && c != '-') return false;
+  }
+  return true;
+}
+
+bool HasControl(const std::string& text) {
+  for (const char c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return true;
+  }
+  return false;
+}
+
+bool IsModelName(const std::string& name) {
+  const std::vector<std::string> parts = absl::StrSplit(name, '/');
+  if (parts.size() != 2 || name.size() > 200) return false;
+  for (const std::string& part : parts) {
+    if (part.empty() || part[0] == '.') return false;
+    for (const char c : part) {
+      if (!IsAlnum(c) && c != '-' && c != '_' && c != '.') return false;
+    }
+  }
+  return true;
+}
+
+bool IsLabelKey(const std::string& key) {
+  if (key.empty() || key.size() > kMaxLabelKey || !IsLower(key[0])) return false;
+  for (const char c : key) {
+    if (!IsLower(c) && !IsDigit(c) && c != '-' && c != '_' && c != '.') return false;
+  }
+  return true;
+}
+
+// `catalog.schema` or `catalog.schema.model`.
+bool IsRegisterTo(const std::string& text) {
+  const std::vector<std::string> parts = absl::StrSplit(text, '.');
+  if (parts.size() < 2 || parts.size() > 3 || text.size() > 255) return false;
+  for (const std::string& part : parts) {
+    if (part.empty()) return false;
+    for (const char c : part) {
+      if (!IsAlnum(c) && c != '_' && c != '-') return false;
+    }
+  }
+  return true;
+}
+
+// An absolute path that means what it says: nothing to decode, to expand or to climb. Empty when it is one.
+std::string PathProblem(const std::string& path) {
+  if (path.size() > kMaxPathBytes) return "is longer than 4096 bytes";
+  if (HasControl(path)) return "has control characters";
+  if (absl::StrContains(path, "://") || absl::StartsWith(path, "file:")) {
+    return "is a URL; give an absolute path that the workers see";
+  }
+  if (absl::StrContains(path, "%") || absl::StrContains(path, "\\")) {
+    return "has an escape; give the path as it is";
+  }
+  for (const char c : path) {
+    if (static_cast<unsigned char>(c) >= 0x80) return "has characters outside ASCII";
+    if (absl::StrContains("~$*?[]{}", std::string(1, c))) return "has a shell character; nothing is expanded";
+  }
+  if (absl::StrContains(path, "//")) return "has an empty part";
+  const std::vector<std::string> parts = absl::StrSplit(path, '/');
+  for (const std::string& part : parts) {
+    if (part == "." || part == "..") return "has a part . or ..";
+  }
+  return "";
+}
+
+bool IsUnder(const std::string& path, const std::string& root) {
+  return path == root || absl::StartsWith(path, absl::EndsWith(root, "/") ? root : root + "/");
+}
+
+// Collects what is wrong, field by field.
+class Checker {
+ public:
+  void Add(const std::string& field, const std::string& description, const std::string& reason) {
+    violations_.push_back({field, description, reason});
+  }
+  void Require(bool good, const std::string& field, const std::string& description,
+               const std::string& reason = "BAD_VALUE") {
+    if (!good) Add(field, description, reason);
+  }
+  const std::vector<FieldViolation>& violations() const { return violations_; }
+
+ private:
+  std::vector<FieldViolation> violations_;
+};
+
+void CheckDuration(const std::string& field, std::string* text, const char* default_text,
+                   Checker* check) {
+  if (text->empty()) {
+    *text = default_text;
+  } else if (!ParseTrainingDuration(*text).has_value()) {
+    check->Add(field, absl::StrCat("is not ", kTrainingDurationForms), "BAD_DURATION");
+  }
+}
+
+void CheckDataPath(const std::string& field, const std::string& path, bool required,
+                   Checker* check) {
+  if (path.empty()) {
+    check->Require(!required, field, "is required: an absolute path under a data root", "BAD_URI");
+    return;
+  }
+  const std::string problem = path[0] != '/' && !absl::StrContains(path, "://")
+                                  ? "is not an absolute path"
+                                  : PathProblem(path);
+  check->Require(problem.empty(), field, problem, "BAD_URI");
+}
+
+void CheckTraining(RunSpec* spec, Checker* check) {
+  check->Require(IsModelName(spec->model()), "run.spec.model",
+                 "is required: `{organisation}/{model}` from the catalogue", "BAD_MODEL");
+  check->Require(RunSpec::TaskType_IsValid(spec->task_type()), "run.spec.task_type",
+                 "is none of CHAT_COMPLETION, INSTRUCTION_FINETUNE, CONTINUED_PRETRAIN",
+                 "BAD_TASK_TYPE");
+  if (spec->task_type() == RunSpec::TASK_TYPE_UNSPECIFIED) {
+    spec->set_task_type(RunSpec::CHAT_COMPLETION);
+  }
+  CheckDataPath("run.spec.train_data_path", spec->train_data_path(), true, check);
+  CheckDataPath("run.spec.eval_data_path", spec->eval_data_path(), false, check);
+  if (!spec->custom_weights_path().empty()) {
+    const std::string problem = PathProblem(spec->custom_weights_path());
+    check->Require(problem.empty(), "run.spec.custom_weights_path", problem, "BAD_URI");
+  }
+  CheckDuration("run.spec.training_duration", spec->mutable_training_duration(), "1ep", check);
+  CheckDuration("run.spec.save_interval", spec->mutable_save_interval(), "1ep", check);
+  if (!spec->has_learning_rate()) spec->set_learning_rate(kDefaultLearningRate);
+  check->Require(std::isfinite(spec->learning_rate()) && spec->learning_rate() >= kMinLearningRate &&
+                     spec->learning_rate() <= 1,
+                 "run.spec.learning_rate", "must be from 1e-12 to 1", "BAD_LEARNING_RATE");
+  if (spec->context_length() != 0) {
+    check->Require(spec->context_length() >= kMinContextLength &&
+                       spec->context_length() <= kMaxContextLength,
+                   "run.spec.context_length", "must be from 8 to 1048576", "BAD_CONTEXT_LENGTH");
+  }
+  if (spec->save_num_to_keep() == 0) spec->set_save_num_to_keep(-1);
+  check->Require(spec->save_num_to_keep() >= -1 && spec->save_num_to_keep() <= kMaxCheckpointsKept,
+                 "run.spec.save_num_to_keep", "must be -1 for all, or from 1 to 1000");
+  check->Require(spec->eval_prompts_size() <= kMaxEvalPrompts, "run.spec.eval_prompts",
+                 "has more than 100 prompts");
+  for (int i = 0; i < spec->eval_prompts_size() && i < kMaxEvalPrompts; ++i) {
+    const size_t size = spec->eval_prompts(i).size();
+    check->Require(size > 0 && size <= kMaxEvalPromptBytes,
+                   absl::StrCat("run.spec.eval_prompts[", i, "]"), "must have 1 to 4096 bytes");
+  }
+}
+
+void CheckIdentityFields(RunSpec* spec, const Identity& caller, const std::string& run_name,
+                         Checker* check) {
+  check->Require(spec->register_to().empty() || IsRegisterTo(spec->register_to()),
+                 "run.spec.register_to",
+                 "must be in the format catalog.schema or catalog.schema.model_name");
+  if (spec->experiment_path().empty()) {
+    spec->set_experiment_path(absl::StrCat("/Users/", caller.email, "/", run_name));
+  }
+  const std::string problem = PathProblem(spec->experiment_path());
+  check->Require(problem.empty(), "run.spec.experiment_path", problem, "BAD_EXPERIMENT_PATH");
+  check->Require(spec->experiment_path()[0] == '/' && spec->experiment_path().back() != '/',
+                 "run.spec.experiment_path", "must begin with / and not end with it",
+                 "BAD_EXPERIMENT_PATH");
+  if (!spec->has_validate_inputs()) spec->set_validate_inputs(true);
+  check->Require(spec->validate_inputs(), "run.spec.validate_inputs",
+                 "must be true: the trainer always validates");
+  check->Require(spec->data_prep_cluster_id().empty(), "run.spec.data_prep_cluster_id",
+                 "must be empty: tables are not read from a cluster here; export the data to JSONL");
+}
+
+void CheckCompute(const v1::Compute& defaults, v1::Compute* compute, Checker* check) {
+  if (!compute->has_gpus()) compute->set_gpus(defaults.gpus());
+  if (compute->cpus() == 0) compute->set_cpus(defaults.cpus());
+  if (compute->memory_bytes() == 0) compute->set_memory_bytes(defaults.memory_bytes());
+  if (compute->gpu_type().empty() && compute->gpus() > 0) compute->set_gpu_type(defaults.gpu_type());
+  if (compute->nodes() == 0) compute->set_nodes(1);
+  check->Require(compute->gpus() >= 0 && compute->gpus() <= kMaxGpus, "run.spec.compute.gpus",
+                 "must be from 0 to 1024");
+  check->Require(compute->cpus() >= 1 && compute->cpus() <= kMaxCpus, "run.spec.compute.cpus",
+                 "must be from 1 to 4096");
+  check->Require(compute->memory_bytes() >= 0 && compute->memory_bytes() <= kMaxMemoryBytes,
+                 "run.spec.compute.memory_bytes", "must be from 0 to 1 PiB");
+  check->Require(compute->nodes() >= 1 && compute->nodes() <= kMaxNodes, "run.spec.compute.nodes",
+                 "must be from 1 to 1024");
+  bool good_type = compute->gpu_type().size() <= 63;
+  for (const char c : compute->gpu_type()) good_type = good_type && (IsAlnum(c) || c == '-');
+  check->Require(good_type, "run.spec.compute.gpu_type", "must be letters, digits and -");
+}
+
+void CheckScheduling(Scheduling* scheduling, Checker* check) {
+  if (scheduling->priority() == Scheduling::PRIORITY_UNSPECIFIED) {
+    scheduling->set_priority(Scheduling::AUTO);
+  }
+  check->Require(Scheduling::Priority_IsValid(scheduling->priority()),
+                 "run.spec.scheduling.priority", "is none of HIGH, AUTO, LOW, LOWEST");
+  check->Require(scheduling->max_retries() >= 0 && scheduling->max_retries() <= kMaxRetries,
+                 "run.spec.scheduling.max_retries", "must be from 0 to 100");
+  if (scheduling->has_max_run_time()) {
+    const absl::Duration limit = FromProtoDuration(scheduling->max_run_time());
+    check->Require(IsValid(scheduling->max_run_time()) && limit >= kMinRunTime && limit <= kMaxRunTime,
+                   "run.spec.scheduling.max_run_time", "must be from 1 minute to 365 days");
+  }
+}
+
+void CheckLabels(const v1::Run& run, Checker* check) {
+  check->Require(run.labels_size() <= kMaxLabels, "run.labels", "has more than 64 labels");
+  for (const auto& [key, value] : run.labels()) {
+    check->Require(IsLabelKey(key), "run.labels",
+                   "has a key that is not `^[a-z][a-z0-9_.-]{0,62}$`", "BAD_LABEL");
+    check->Require(value.size() <= kMaxLabelValue && !HasControl(value), "run.labels",
+                   "has a value with more than 256 bytes or with control characters", "BAD_LABEL");
+  }
+}
+
+absl::Status PathDenied(const std::string& field, const std::string& where) {
+  return MakeError(absl::StatusCode::kPermissionDenied, "PATH_NOT_ALLOWED",
+                   absl::StrCat(field, ": the path is not under ", where), {{"field", field}});
+}
+
+absl::Status CheckRoots(const RunSpec& spec, const Identity& caller, const RunPolicy& policy) {
+  const std::string own_artifacts =
+      absl::StrCat(policy.artifact_root, "/workspaces/", caller.workspace);
+  const auto allowed = [&](const std::string& path) {
+    for (const std::string& root : policy.data_roots) {
+      if (IsUnder(path, root)) return true;
+    }
+    return false;
+  };
+  const std::pair<const char*, const std::string*> data[] = {
+      {"run.spec.train_data_path", &spec.train_data_path()},
+      {"run.spec.eval_data_path", &spec.eval_data_path()}};
+  for (const auto& [field, path] : data) {
+    if (!path->empty() && !allowed(*path)) {
+      return PathDenied(field, policy.data_roots.empty()
+                                   ? "any data root: the daemon's data_roots are empty"
+                                   : "a data root: " + absl::StrJoin(policy.data_roots, ", "));
+    }
+  }
+  const std::string& weights = spec.custom_weights_path();
+  if (weights.empty()) return absl::OkStatus();
+  const std::string absolute =
+      weights[0] == '/' ? weights : absl::StrCat(policy.artifact_root, "/", weights);
+  if (!IsUnder(absolute, own_artifacts) && !allowed(absolute)) {
+    return PathDenied("run.spec.custom_weights_path", "your workspace's artifacts or a data root");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckModel(RunSpec* spec, const Catalogue& catalogue) {
+  const Catalogue::Model* model = catalogue.Find(spec->model());
+  if (model == nullptr) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "MODEL_NOT_ALLOWED",
+                     absl::StrCat("run.spec.model: ", spec->model(),
+                                  " is not in the catalogue; there are ",
+                                  absl::StrJoin(catalogue.Names(), ", ")),
+                     {{"model", spec->model()}});
+  }
+  if (spec->context_length() == 0) spec->set_context_length(model->context_length);
+  if (model->context_length > 0 && spec->context_length() > model->context_length) {
+    return InvalidArgument({{"run.spec.context_length",
+                             absl::StrCat("is more than the model's ", model->context_length),
+                             "BAD_CONTEXT_LENGTH"}});
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<ValidRun> ValidateCreateRun(const v1::CreateRunRequest& request,
+                                           const Identity& caller, const RunPolicy& policy,
+                                           const std::string& generated_name) {
+  Checker check;
+  ValidRun valid;
+  valid.request_id = request.request_id();
+  check.Require(valid.request_id.empty() || IsUuid(valid.request_id), "request_id",
+                "is not a UUID", "BAD_REQUEST_ID");
+  valid.name = request.run_id().empty() ? generated_name : request.run_id();
+  check.Require(IsRunName(valid.name), "run_id",
+                "is not `^[a-z][a-z0-9-]{0,61}[a-z0-9]$`: lower-case letters, digits and -, 2 to 63",
+                "BAD_NAME");
+  check.Require(request.has_run(), "run", "is required", "REQUIRED");
+  valid.spec = request.run().spec();
+  CheckTraining(&valid.spec, &check);
+  CheckIdentityFields(&valid.spec, caller, valid.name, &check);
+  CheckCompute(policy.default_compute, valid.spec.mutable_compute(), &check);
+  CheckScheduling(valid.spec.mutable_scheduling(), &check);
+  CheckLabels(request.run(), &check);
+  if (!check.violations().empty()) return InvalidArgument(check.violations());
+  valid.labels = {request.run().labels().begin(), request.run().labels().end()};
+  FT_RETURN_IF_ERROR(CheckRoots(valid.spec, caller, policy));
+  if (valid.spec.scheduling().priority() == Scheduling::HIGH &&
+      !RoleAllows(caller.role, "runs.prioritize")) {
+    return MakeError(absl::StatusCode::kPermissionDenied, "PERMISSION_MISSING",
+                     "run.spec.scheduling.priority: HIGH needs the permission runs.prioritize",
+                     {{"permission", "runs.prioritize"}});
+  }
+  FT_RETURN_IF_ERROR(CheckModel(&valid.spec, *policy.catalogue));
+  if (valid.spec.compute().nodes() > 1) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "NO_SUCH_CAPACITY",
+                     "run.spec.compute.nodes: no engine of this installation offers more than one "
+                     "node; use 1",
+                     {{"nodes", absl::StrCat(valid.spec.compute().nodes())}});
+  }
+  return valid;
+}
+
+absl::Status RunNotFound(const std::string& name) {
+  return MakeError(absl::StatusCode::kNotFound, "RUN_NOT_FOUND",
+                   absl::StrCat("there is no run ", name.substr(0, 64), " that you may see"));
+}
+
+absl::StatusOr<std::string> ParseRunName(const std::string& name, const Identity& caller) {
+  const std::vector<std::string> parts = absl::StrSplit(name, '/');
+  std::string last = parts.back();
+  const bool shape_ok =
+      parts.size() == 1 || (parts.size() == 4 && parts[0] == "workspaces" && parts[2] == "runs");
+  if (!shape_ok || (!IsRunName(last) && !IsUuid(last))) {
+    return InvalidArgument(
+        {{"name", "is not `workspaces/{workspace}/runs/{run}`, `{run}` or a uid", "BAD_NAME"}});
+  }
+  if (parts.size() == 4 && parts[1] != caller.workspace && parts[1] != "-") return RunNotFound(last);
+  return last;
+}
+
+absl::Status CheckParent(const std::string& parent, const Identity& caller) {
+  if (parent.empty() || parent == "workspaces/-" || parent == "workspaces/" + caller.workspace) {
+    return absl::OkStatus();
+  }
+  if (!absl::StartsWith(parent, "workspaces/")) {
+    return InvalidArgument({{"parent", "is not `workspaces/{workspace}`", "BAD_NAME"}});
+  }
+  return MakeError(absl::StatusCode::kNotFound, "WORKSPACE_NOT_FOUND",
+                   "there is no such workspace that you may see");
+}
+
+}  // namespace finetuned

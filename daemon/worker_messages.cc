@@ -1,0 +1,155 @@
+#include "daemon/worker_messages.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "base/time.h"
+#include "daemon/run_view.h"
+
+namespace finetuned {
+namespace {
+
+constexpr size_t kMaxReportBytes = 64 << 10;
+constexpr size_t kMaxStderrTail = 4 << 10;
+
+absl::Status Bad(const std::string& what) {
+  return InvalidArgument({{"items.reports", what, "BAD_REPORT"}});
+}
+
+// The detail that each type has.
+bool DetailFits(const v1::RunEvent& event) {
+  switch (event.type()) {
+    case v1::RunEvent::TRAIN_UPDATED: return event.has_progress();
+    case v1::RunEvent::EVALUATED: return event.has_evaluation();
+    case v1::RunEvent::CHECKPOINT_SAVED: return event.has_checkpoint();
+    case v1::RunEvent::DATA_VALIDATED:
+      return event.has_data() || event.detail_case() == v1::RunEvent::DETAIL_NOT_SET;
+    case v1::RunEvent::RESUMED:
+      return event.has_checkpoint() || event.detail_case() == v1::RunEvent::DETAIL_NOT_SET;
+    case v1::RunEvent::OTHER:
+      return event.detail_case() == v1::RunEvent::kRawJson ||
+             event.detail_case() == v1::RunEvent::DETAIL_NOT_SET;
+    default: return event.detail_case() == v1::RunEvent::DETAIL_NOT_SET;
+  }
+}
+
+ProgressNumbers NumbersOf(const v1::Progress& progress) {
+  ProgressNumbers numbers;
+  numbers.epoch = progress.epoch();
+  numbers.epochs = progress.epochs();
+  numbers.batch = progress.batch();
+  numbers.batches = progress.batches();
+  numbers.tokens = progress.tokens();
+  numbers.max_tokens = progress.max_tokens();
+  if (progress.has_remaining_duration()) {
+    numbers.remaining = FromProtoDuration(progress.remaining_duration());
+  }
+  if (progress.has_train_loss()) numbers.train_loss = progress.train_loss();
+  return numbers;
+}
+
+std::string MessageOf(const v1::RunEvent& event) {
+  switch (event.type()) {
+    case v1::RunEvent::STARTED: return StartedMessage();
+    case v1::RunEvent::DATA_VALIDATED: return DataValidatedMessage();
+    case v1::RunEvent::MODEL_INITIALIZED: return ModelInitializedMessage(event.message());
+    case v1::RunEvent::TRAIN_UPDATED: return TrainUpdatedMessage(NumbersOf(event.progress()));
+    case v1::RunEvent::TRAIN_FINISHED: return TrainFinishedMessage();
+    case v1::RunEvent::EVALUATED:
+      return EvaluatedMessage(event.evaluation().loss(), event.evaluation().step());
+    case v1::RunEvent::CHECKPOINT_SAVED: return CheckpointSavedMessage(event.checkpoint().path());
+    case v1::RunEvent::RESUMED:
+      return ResumedMessage(event.has_checkpoint() ? event.checkpoint().name() : event.message());
+    default: return event.message();
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<IncomingReport> ToIncomingReport(const v1::Report& report) {
+  const v1::RunEvent& event = report.event();
+  if (report.ByteSizeLong() > kMaxReportBytes) return Bad("a report is larger than 64 KiB");
+  if (!v1::RunEvent::Type_IsValid(event.type()) || event.type() == v1::RunEvent::TYPE_UNSPECIFIED) {
+    return Bad("a report has no type that this version knows");
+  }
+  if (!DetailFits(event)) {
+    return Bad(absl::StrCat("the detail does not belong to ", v1::RunEvent::Type_Name(event.type())));
+  }
+  if (event.has_worker_time() && !IsValid(event.worker_time())) return Bad("worker_time is no time");
+  IncomingReport incoming;
+  incoming.number = report.number();
+  incoming.type = static_cast<EventType>(event.type());
+  incoming.message = MessageOf(event);
+  v1::RunEvent detail = event;
+  detail.clear_seq();
+  detail.clear_type();
+  detail.clear_event_time();
+  detail.clear_attempt();
+  detail.clear_message();
+  incoming.detail = detail.SerializeAsString();
+  if (event.has_progress()) {
+    incoming.progress = event.progress().SerializeAsString();
+    incoming.remaining = NumbersOf(event.progress()).remaining;
+  }
+  if (event.type() == v1::RunEvent::CHECKPOINT_SAVED) {
+    const v1::Checkpoint& checkpoint = event.checkpoint();
+    incoming.checkpoint = SavedCheckpoint{checkpoint.name(), checkpoint.path(), checkpoint.step(),
+                                          checkpoint.SerializeAsString()};
+  }
+  return incoming;
+}
+
+AttemptEnd ToAttemptEnd(const v1::AttemptEnd& proto) {
+  AttemptEnd end;
+  end.finished = proto.finished();
+  if (proto.has_exit_code()) end.exit_code = proto.exit_code();
+  end.signal = proto.signal();
+  end.signaled_by_worker = proto.signaled_by_worker();
+  end.out_of_memory = proto.out_of_memory();
+  end.stop = v1::StopKind_IsValid(proto.stop()) ? static_cast<StopKind>(proto.stop()) : StopKind::kNone;
+  if (proto.has_failure()) {
+    end.failure = FromProto(proto.failure());
+    if (end.failure.stderr_tail.size() > kMaxStderrTail) {
+      end.failure.stderr_tail =
+          end.failure.stderr_tail.substr(end.failure.stderr_tail.size() - kMaxStderrTail);
+    }
+  }
+  end.lost = proto.lost();
+  return end;
+}
+
+v1::Lease ToProto(const LeasedRun& lease) {
+  v1::Lease proto;
+  *proto.mutable_attempt() = ToProto(lease.attempt);
+  proto.set_run(RunName(lease.workspace, lease.name));
+  proto.mutable_spec()->ParseFromString(lease.spec);
+  proto.set_artifact_path(ArtifactPath(lease.workspace, lease.name));
+  proto.set_checkpoints_path(CheckpointsPath(lease.workspace, lease.name, lease.experiment_path));
+  proto.set_resume_from(lease.resume_from);
+  proto.set_desired_stop(static_cast<v1::StopKind>(lease.stop_requested));
+  proto.set_acked_report(lease.acked_report);
+  return proto;
+}
+
+v1::AttemptRef ToProto(const AttemptId& attempt) {
+  v1::AttemptRef proto;
+  proto.set_run_id(attempt.run_id);
+  proto.set_epoch(attempt.epoch);
+  return proto;
+}
+
+AttemptId ToAttemptId(const v1::AttemptRef& attempt) { return {attempt.run_id(), attempt.epoch()}; }
+
+FailureEncoder MakeFailureEncoder() {
+  FailureEncoder encoder;
+  encoder.event_detail = [](const Failure& failure) {
+    v1::RunEvent event;
+    *event.mutable_failure() = ToProto(failure);
+    return event.SerializeAsString();
+  };
+  encoder.failure = [](const Failure& failure) { return ToProto(failure).SerializeAsString(); };
+  return encoder;
+}
+
+}  // namespace finetuned

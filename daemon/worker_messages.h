@@ -1,0 +1,26 @@
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "db/leases.h"
+#include "db/transitions.h"
+#include "finetuned/v1/worker_service.pb.h"
+
+// Between the worker protocol's messages and the values of queue/ and db/.
+
+namespace finetuned {
+
+// A report with its message written and its detail cut to what belongs to its type. INVALID_ARGUMENT for a report that
+// is too large, or whose type and detail do not fit.
+absl::StatusOr<IncomingReport> ToIncomingReport(const v1::Report& report);
+
+AttemptEnd ToAttemptEnd(const v1::AttemptEnd& end);
+
+v1::Lease ToProto(const LeasedRun& lease);
+
+v1::AttemptRef ToProto(const AttemptId& attempt);
+AttemptId ToAttemptId(const v1::AttemptRef& attempt);
+
+// How failures are stored.
+FailureEncoder MakeFailureEncoder();
+
+}  // namespace finetuned

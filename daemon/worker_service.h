@@ -1,0 +1,34 @@
+#pragma once
+
+#include "daemon/service_core.h"
+#include "finetuned/v1/worker_service.grpc.pb.h"
+
+namespace finetuned {
+
+// WorkerService (proto/finetuned/v1/worker_service.proto tells the protocol). Every write goes through a batcher, so
+// the calls of many workers share transactions; held calls wait without a thread.
+class WorkerService final : public v1::WorkerService::CallbackService {
+ public:
+  explicit WorkerService(const ServiceCore* core) : core_(*core) {}
+
+  grpc::ServerUnaryReactor* OpenSession(grpc::CallbackServerContext* context,
+                                        const v1::OpenSessionRequest* request,
+                                        v1::OpenSessionResponse* response) override;
+  grpc::ServerUnaryReactor* AcquireLeases(grpc::CallbackServerContext* context,
+                                          const v1::AcquireLeasesRequest* request,
+                                          v1::AcquireLeasesResponse* response) override;
+  grpc::ServerUnaryReactor* RenewLeases(grpc::CallbackServerContext* context,
+                                        const v1::RenewLeasesRequest* request,
+                                        v1::RenewLeasesResponse* response) override;
+  grpc::ServerUnaryReactor* ReportEvents(grpc::CallbackServerContext* context,
+                                         const v1::ReportEventsRequest* request,
+                                         v1::ReportEventsResponse* response) override;
+  grpc::ServerUnaryReactor* CompleteAttempts(grpc::CallbackServerContext* context,
+                                             const v1::CompleteAttemptsRequest* request,
+                                             v1::CompleteAttemptsResponse* response) override;
+
+ private:
+  const ServiceCore& core_;
+};
+
+}  // namespace finetuned

@@ -1,0 +1,159 @@
+#include "db/admission.h"
+
+#include <set>
+
+#include "base/status.h"
+#include "db/array.h"
+#include "db/error.h"
+#include "db/queries.h"
+#include "db/row.h"
+#include "queue/event.h"
+
+namespace finetuned {
+namespace {
+
+// A COMMIT in doubt is tried again this often before the caller is told to try later.
+constexpr int kMaxInDoubtTries = 3;
+
+// The items of a batch that one statement can take: no two with the same request_id or the same name, because a
+// statement does not see what it inserts itself. The others come in the next statement.
+std::vector<size_t> TakeDistinct(const std::vector<NewRun>& runs, std::vector<size_t>* pending) {
+  std::set<std::pair<int64_t, std::string>> requests, names;
+  std::vector<size_t> taken, left;
+  for (const size_t i : *pending) {
+    const bool first = requests.emplace(runs[i].owner_id, runs[i].request_id).second;
+    if (first && names.emplace(runs[i].workspace_id, runs[i].name).second) {
+      taken.push_back(i);
+    } else {
+      left.push_back(i);
+    }
+  }
+  *pending = std::move(left);
+  return taken;
+}
+
+pqxx::result AdmitDistinct(pqxx::transaction_base& tx, const std::vector<NewRun>& runs,
+                           const std::vector<size_t>& taken, int default_limit) {
+  ArrayText workspace, owner, shape, priority, name, uid, request, hash, spec, model, experiment,
+      labels, retries, seconds, kept, message;
+  for (const size_t i : taken) {
+    const NewRun& run = runs[i];
+    workspace.Add(run.workspace_id);
+    owner.Add(run.owner_id);
+    shape.Add(run.shape_id);
+    priority.Add(static_cast<int>(run.priority));
+    name.Add(run.name);
+    uid.Add(run.uid);
+    request.Add(run.request_id);
+    hash.AddBytes(run.request_hash);
+    spec.AddBytes(run.spec);
+    model.Add(run.model);
+    experiment.Add(run.experiment_path);
+    labels.Add(run.labels_json);
+    retries.Add(run.max_retries);
+    seconds.Add(run.max_run_seconds);
+    kept.Add(run.checkpoints_kept);
+    message.Add(CreatedMessage());
+  }
+  return tx.exec_prepared(kAdmitRuns.name, workspace.str(), owner.str(), shape.str(),
+                          priority.str(), name.str(), uid.str(), request.str(), hash.str(),
+                          spec.str(), model.str(), experiment.str(), labels.str(), retries.str(),
+                          seconds.str(), kept.str(), message.str(), default_limit);
+}
+
+}  // namespace
+
+absl::Status AdmissionStore::AdmitInTransaction(pqxx::transaction_base& tx,
+                                                const std::vector<NewRun>& runs,
+                                                std::vector<absl::StatusOr<Admission>>* results) {
+  std::set<int64_t> owners;
+  std::vector<size_t> pending;
+  for (size_t i = 0; i < runs.size(); ++i) {
+    owners.insert(runs[i].owner_id);
+    pending.push_back(i);
+  }
+  tx.exec_prepared(kLockOwners.name, ArrayOf(owners));
+  while (!pending.empty()) {
+    const std::vector<size_t> taken = TakeDistinct(runs, &pending);
+    std::set<int64_t> raced_owners;
+    std::vector<size_t> refused;
+    for (const auto& row : AdmitDistinct(tx, runs, taken, default_limit_)) {
+      const size_t item = taken[row["ordinal"].as<size_t>() - 1];
+      const std::string outcome = row["outcome"].c_str();
+      Admission admission;
+      admission.run_id = row["run_id"].is_null() ? 0 : row["run_id"].as<int64_t>();
+      admission.active = row["active"].as<int>();
+      admission.active_limit = row["active_limit"].as<int>();
+      if (outcome == "ADMITTED") {
+        admission.outcome = Admission::Outcome::kAdmitted;
+      } else if (outcome == "REPLAYED") {
+        admission.outcome = Admission::Outcome::kReplayed;
+      } else if (outcome == "REQUEST_ID_REUSED") {
+        admission.outcome = Admission::Outcome::kRequestIdReused;
+      } else if (outcome == "NAME_TAKEN") {
+        admission.outcome = Admission::Outcome::kNameTaken;
+      } else if (outcome == "QUOTA_REACHED") {
+        admission.outcome = Admission::Outcome::kQuotaReached;
+        refused.push_back(item);
+      } else {  // NAME_RACE: the next statement sees who won.
+        raced_owners.insert(runs[item].owner_id);
+        pending.push_back(item);
+        continue;
+      }
+      (*results)[item] = admission;
+    }
+    // A slot was counted for the loser of a race, so who was refused beside it is asked again.
+    for (const size_t item : refused) {
+      if (raced_owners.count(runs[item].owner_id) != 0) pending.push_back(item);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<absl::StatusOr<Admission>>> AdmissionStore::Admit(
+    const std::vector<NewRun>& runs) {
+  absl::Status status;
+  for (int i = 0; i < kMaxInDoubtTries; ++i) {
+    std::vector<absl::StatusOr<Admission>> results;
+    status = pool_.Transact("admit", [&](pqxx::transaction_base& tx) {
+      results.assign(runs.size(), absl::InternalError("no outcome"));
+      return AdmitInTransaction(tx, runs, &results);
+    });
+    if (status.ok()) return results;
+    if (!IsInDoubt(status)) break;
+  }
+  return status;
+}
+
+absl::StatusOr<int> AdmissionStore::EnsureShape(const Shape& shape) {
+  int shape_id = 0;
+  // Two callers may make one shape at once; the second finds it with its second look.
+  for (int i = 0; i < 2 && shape_id == 0; ++i) {
+    FT_RETURN_IF_ERROR(pool_.Read("ensure_shape", [&](pqxx::transaction_base& tx) {
+      const auto rows = tx.exec_prepared(kEnsureShape.name, shape.gpus, shape.gpu_type, shape.cpus,
+                                         shape.memory_bytes);
+      if (!rows.empty()) shape_id = rows[0][0].as<int>();
+      return absl::OkStatus();
+    }));
+  }
+  if (shape_id == 0) return absl::InternalError("a shape could be neither found nor made");
+  return shape_id;
+}
+
+absl::Status AdmissionStore::DeleteOldRequests(absl::Duration age) {
+  return pool_.Read("delete_old_create_requests", [&](pqxx::transaction_base& tx) {
+    tx.exec_prepared(kDeleteOldCreateRequests.name, absl::ToInt64Seconds(age));
+    return absl::OkStatus();
+  });
+}
+
+absl::StatusOr<int> AdmissionStore::CountWrongCounters() {
+  int count = 0;
+  FT_RETURN_IF_ERROR(pool_.Read("recount_active", [&](pqxx::transaction_base& tx) {
+    count = static_cast<int>(tx.exec_prepared(kRecountActive.name).size());
+    return absl::OkStatus();
+  }));
+  return count;
+}
+
+}  // namespace finetuned

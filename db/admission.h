@@ -1,0 +1,85 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "db/pool.h"
+#include "queue/placement.h"
+#include "queue/run.h"
+
+// Admission: exact under concurrency and with any number of daemons. The owner's counter is a row that is locked
+// before the statement that reads it, so every batch counts on what is committed; CHECK constraints are the second
+// fence. Nothing is stored for a refused run.
+
+namespace finetuned {
+
+// A validated CreateRun, ready to be stored.
+struct NewRun {
+  int64_t workspace_id = 0;
+  int64_t owner_id = 0;
+  int shape_id = 0;
+  Priority priority = Priority::kAuto;
+  std::string name;
+  std::string uid;
+  // Always set: the caller's, or one made for this call so that a COMMIT in doubt can be resolved.
+  std::string request_id;
+  std::string request_hash;
+  // Serialised RunSpec.
+  std::string spec;
+  std::string model;
+  std::string experiment_path;
+  // A JSON object of strings.
+  std::string labels_json;
+  int max_retries = 0;
+  // 0: no limit.
+  int64_t max_run_seconds = 0;
+  int checkpoints_kept = -1;
+};
+
+struct Admission {
+  enum class Outcome {
+    kAdmitted,
+    // The same request was admitted before; run_id is that run's.
+    kReplayed,
+    // The request_id was seen with another body.
+    kRequestIdReused,
+    // The name is or was in use.
+    kNameTaken,
+    // `active` of `active_limit` are in use.
+    kQuotaReached,
+  };
+  Outcome outcome = Outcome::kAdmitted;
+  int64_t run_id = 0;
+  int active = 0;
+  int active_limit = 0;
+};
+
+class AdmissionStore {
+ public:
+  // `default_limit` holds for owners that have no limit of their own. The pool must outlive the store.
+  AdmissionStore(Pool* pool, int default_limit) : pool_(*pool), default_limit_(default_limit) {}
+
+  // Admits a batch in one transaction, in the order of the items. A COMMIT in doubt is resolved by running the batch
+  // again: what was stored is recognised by its request_id.
+  absl::StatusOr<std::vector<absl::StatusOr<Admission>>> Admit(const std::vector<NewRun>& runs);
+
+  // The id of a shape, made when it is new. Ids never change, so callers may keep them.
+  absl::StatusOr<int> EnsureShape(const Shape& shape);
+
+  // Forgets request ids that are older.
+  absl::Status DeleteOldRequests(absl::Duration age);
+
+  // How many owners have a counter that differs from their runs; not zero is a bug.
+  absl::StatusOr<int> CountWrongCounters();
+
+ private:
+  absl::Status AdmitInTransaction(pqxx::transaction_base& tx, const std::vector<NewRun>& runs,
+                                  std::vector<absl::StatusOr<Admission>>* results);
+
+  Pool& pool_;
+  const int default_limit_;
+};
+
+}  // namespace finetuned

@@ -1,0 +1,232 @@
+#include "db/leases.h"
+
+#include <algorithm>
+
+#include "base/logging.h"
+#include "base/status.h"
+#include "db/array.h"
+#include "db/queries.h"
+#include "db/row.h"
+#include "queue/lease.h"
+
+namespace finetuned {
+namespace {
+
+struct AttemptArrays {
+  explicit AttemptArrays(const std::vector<AttemptId>& attempts) {
+    for (const AttemptId& attempt : attempts) {
+      run_id.Add(attempt.run_id);
+      epoch.Add(attempt.epoch);
+    }
+  }
+  ArrayText run_id, epoch;
+};
+
+}  // namespace
+
+absl::Status SessionSupersededError() {
+  return MakeError(absl::StatusCode::kFailedPrecondition, "SESSION_SUPERSEDED",
+                   "a newer session of this worker has taken over: stop all trainers and exit");
+}
+
+absl::StatusOr<OpenedSession> LeaseStore::OpenSession(const WorkerInfo& worker,
+                                                      const std::vector<AttemptId>& attempts) {
+  OpenedSession opened;
+  FT_RETURN_IF_ERROR(pool_.Transact("open_session", [&](pqxx::transaction_base& tx) {
+    opened = OpenedSession();
+    const auto row = tx.exec_prepared1(
+        kOpenSession.name, worker.name, worker.boot_id, worker.version, worker.capacity.gpus,
+        worker.capacity.gpu_type, worker.capacity.cpus, worker.capacity.memory_bytes,
+        worker.labels_json);
+    const int64_t worker_id = row["worker_id"].as<int64_t>();
+    opened.session = row["session_id"].as<int64_t>();
+    const AttemptArrays arrays(attempts);
+    for (const auto& kept :
+         tx.exec_prepared(kAdoptLeases.name, worker_id, opened.session, arrays.run_id.str(),
+                          arrays.epoch.str(), absl::ToDoubleSeconds(lease_duration_))) {
+      opened.kept.push_back({kept[0].as<int64_t>(), kept[1].as<int64_t>()});
+    }
+    for (const auto& orphan : tx.exec_prepared(kOrphanedLeases.name, worker_id, opened.session)) {
+      opened.orphaned.push_back({orphan[0].as<int64_t>(), orphan[1].as<int64_t>()});
+    }
+    return absl::OkStatus();
+  }));
+  return opened;
+}
+
+absl::Status LeaseStore::LoadShapes(pqxx::transaction_base& tx) {
+  const auto rows = tx.exec_prepared(kListShapes.name);
+  MutexLock lock(mutex_);
+  for (const auto& row : rows) {
+    shapes_[row["shape_id"].as<int>()] = Shape{row["gpus"].as<int>(), TextOf(row["gpu_type"]),
+                                               row["cpus"].as<int>(),
+                                               row["memory_bytes"].as<int64_t>()};
+  }
+  return absl::OkStatus();
+}
+
+std::vector<Candidate> LeaseStore::Peek(pqxx::transaction_base& tx, const Shape& free,
+                                        size_t max_count, bool thorough,
+                                        std::map<LaneKey, int64_t>* seen_minimum) {
+  ArrayText shape_ids, priorities, hints;
+  std::map<int, Shape> shapes;
+  {
+    MutexLock lock(mutex_);
+    shapes = shapes_;
+    for (const auto& [shape_id, shape] : shapes) {
+      if (!Fits(shape, free)) continue;
+      for (int priority = 0; priority < kPriorityCount; ++priority) {
+        const auto hint = hints_.find({shape_id, priority});
+        shape_ids.Add(shape_id);
+        priorities.Add(priority);
+        hints.Add(thorough || hint == hints_.end() ? int64_t{0} : hint->second);
+      }
+    }
+  }
+  std::vector<Candidate> candidates;
+  for (const auto& row : tx.exec_prepared(kPeekQueue.name, shape_ids.str(), priorities.str(),
+                                          hints.str(), static_cast<int>(max_count))) {
+    Candidate candidate;
+    candidate.shape_id = row["shape_id"].as<int>();
+    candidate.priority = static_cast<Priority>(row["priority"].as<int>());
+    candidate.pos = row["pos"].as<int64_t>();
+    candidate.run_id = row["run_id"].as<int64_t>();
+    candidate.needed = shapes[candidate.shape_id];
+    candidates.push_back(candidate);
+    const LaneKey lane{candidate.shape_id, row["priority"].as<int>()};
+    seen_minimum->emplace(lane, candidate.pos);
+  }
+  return candidates;
+}
+
+absl::StatusOr<std::vector<AttemptId>> LeaseStore::Acquire(int64_t session, const Shape& free,
+                                                           size_t max_count,
+                                                           const std::vector<AttemptId>& held,
+                                                           bool thorough) {
+  std::vector<AttemptId> granted;
+  std::map<LaneKey, int64_t> seen_minimum;
+  FT_RETURN_IF_ERROR(pool_.Transact("acquire", [&](pqxx::transaction_base& tx) {
+    granted.clear();
+    seen_minimum.clear();
+    const auto worker = tx.exec_prepared(kLockSession.name, session);
+    if (worker.empty()) return SessionSupersededError();
+    const AttemptArrays arrays(held);
+    for (const auto& row : tx.exec_prepared(kUnlistedLeases.name, session, arrays.run_id.str(),
+                                            arrays.epoch.str())) {
+      granted.push_back({row["run_id"].as<int64_t>(), row["epoch"].as<int64_t>()});
+    }
+    if (!granted.empty()) return absl::OkStatus();
+    bool shapes_known;
+    {
+      MutexLock lock(mutex_);
+      shapes_known = !shapes_.empty();
+    }
+    if (thorough || !shapes_known) FT_RETURN_IF_ERROR(LoadShapes(tx));
+    const std::vector<Candidate> chosen =
+        ChooseRuns(Peek(tx, free, max_count, thorough, &seen_minimum), free, max_count);
+    if (chosen.empty()) return absl::OkStatus();
+    ArrayText run_ids;
+    for (const Candidate& candidate : chosen) run_ids.Add(candidate.run_id);
+    for (const auto& row :
+         tx.exec_prepared(kLeaseRuns.name, run_ids.str(), worker[0][0].as<int64_t>(), session,
+                          absl::ToDoubleSeconds(lease_duration_))) {
+      granted.push_back({row["run_id"].as<int64_t>(), row["epoch"].as<int64_t>()});
+    }
+    return absl::OkStatus();
+  }));
+  MutexLock lock(mutex_);
+  for (const auto& [lane, minimum] : seen_minimum) {
+    // A hinted look only ever moves the hint forward; a thorough one may set it back.
+    int64_t& hint = hints_[lane];
+    hint = thorough ? minimum : std::max(hint, minimum);
+  }
+  return granted;
+}
+
+absl::StatusOr<std::vector<LeasedRun>> LeaseStore::Describe(const std::vector<AttemptId>& attempts) {
+  std::vector<LeasedRun> leases;
+  if (attempts.empty()) return leases;
+  FT_RETURN_IF_ERROR(pool_.Read("describe_leases", [&](pqxx::transaction_base& tx) {
+    const AttemptArrays arrays(attempts);
+    for (const auto& row :
+         tx.exec_prepared(kDescribeLeases.name, arrays.run_id.str(), arrays.epoch.str())) {
+      LeasedRun lease;
+      lease.attempt = {row["run_id"].as<int64_t>(), row["epoch"].as<int64_t>()};
+      lease.workspace = row["workspace"].c_str();
+      lease.name = row["name"].c_str();
+      lease.spec = BytesOf(row["spec"]);
+      lease.experiment_path = row["experiment_path"].c_str();
+      lease.resume_from = row["resume_from"].c_str();
+      lease.stop_requested = ParseStopKind(row["stop_requested"].c_str()).value();
+      lease.acked_report = row["acked_report"].as<int64_t>();
+      lease.waited = absl::Seconds(row["waited_seconds"].as<double>());
+      leases.push_back(std::move(lease));
+    }
+    return absl::OkStatus();
+  }));
+  return leases;
+}
+
+absl::StatusOr<std::vector<absl::StatusOr<RenewalResult>>> LeaseStore::Renew(
+    const std::vector<RenewalItem>& items) {
+  std::vector<absl::StatusOr<RenewalResult>> results;
+  FT_RETURN_IF_ERROR(pool_.Transact("renew", [&](pqxx::transaction_base& tx) {
+    std::map<int64_t, RenewalResult> by_session;
+    ArrayText touched, draining, session, run_id, epoch;
+    for (const RenewalItem& item : items) {
+      if (!by_session.emplace(item.session, RenewalResult{false, {}}).second) continue;
+      touched.Add(item.session);
+      draining.Add(item.draining);
+      for (const AttemptId& attempt : item.attempts) {
+        session.Add(item.session);
+        run_id.Add(attempt.run_id);
+        epoch.Add(attempt.epoch);
+      }
+    }
+    for (const auto& row : tx.exec_prepared(kTouchSessions.name, touched.str(), draining.str())) {
+      by_session[row[0].as<int64_t>()].session_is_current = true;
+    }
+    for (const auto& row : tx.exec_prepared(kRenewLeases.name, session.str(), run_id.str(),
+                                            epoch.str(), absl::ToDoubleSeconds(lease_duration_))) {
+      const AttemptId attempt{row["run_id"].as<int64_t>(), row["epoch"].as<int64_t>()};
+      by_session[row["session_id"].as<int64_t>()].held[attempt] =
+          ParseStopKind(row["stop_requested"].c_str()).value();
+    }
+    results.clear();
+    for (const RenewalItem& item : items) results.push_back(by_session[item.session]);
+    return absl::OkStatus();
+  }));
+  return results;
+}
+
+absl::StatusOr<std::vector<AttemptId>> LeaseStore::FindExpired(absl::Duration looking_interval) {
+  std::vector<AttemptId> expired;
+  FT_RETURN_IF_ERROR(pool_.Transact("find_expired", [&](pqxx::transaction_base& tx) {
+    expired.clear();
+    const auto row = tx.exec_prepared1(kBeginReaping.name);
+    const absl::Duration gap = absl::Seconds(row[0].as<double>());
+    if (DeservesAmnesty(gap, looking_interval)) {
+      tx.exec_prepared(kExtendLeases.name, absl::ToDoubleSeconds(lease_duration_));
+      Log(LogLevel::kWarning, "nobody could renew leases for a while: all get their full time again",
+          {{"gap_seconds", absl::ToDoubleSeconds(gap)}});
+    }
+    for (const auto& lease : tx.exec_prepared(kExpiredLeases.name)) {
+      expired.push_back({lease[0].as<int64_t>(), lease[1].as<int64_t>()});
+    }
+    return absl::OkStatus();
+  }));
+  return expired;
+}
+
+absl::StatusOr<std::vector<int64_t>> LeaseStore::FindOverdue() {
+  std::vector<int64_t> run_ids;
+  FT_RETURN_IF_ERROR(pool_.Read("overdue_runs", [&](pqxx::transaction_base& tx) {
+    for (const auto& row : tx.exec_prepared(kOverdueRuns.name)) {
+      run_ids.push_back(row[0].as<int64_t>());
+    }
+    return absl::OkStatus();
+  }));
+  return run_ids;
+}
+
+}  // namespace finetuned

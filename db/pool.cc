@@ -1,0 +1,120 @@
+#include "db/pool.h"
+
+#include <pqxx/pqxx>
+
+#include "absl/strings/str_cat.h"
+#include "base/logging.h"
+#include "base/status.h"
+#include "db/error.h"
+#include "db/queries.h"
+
+namespace finetuned {
+
+namespace {
+constexpr int kMaxTransactionTries = 5;
+}  // namespace
+
+class Connection {
+ public:
+  explicit Connection(const Pool::Options& options)
+      : session_(options.database_url), opened_(RealClock::Get().SinceBoot()) {
+    // Without this libpqxx reconnects by itself, silently, to whatever server answers.
+    session_.inhibit_reactivation(true);
+    pqxx::nontransaction setup(session_);
+    setup.exec(absl::StrCat("set statement_timeout = ", absl::ToInt64Milliseconds(options.statement_timeout),
+                            "; set lock_timeout = ", absl::ToInt64Milliseconds(options.lock_timeout),
+                            "; set idle_in_transaction_session_timeout = 30000; set search_path = public"
+                            "; set timezone = 'UTC'; set application_name = 'finetuned'"
+                            "; set client_min_messages = warning; set jit = off"));
+    const auto in_recovery = setup.exec1("select pg_is_in_recovery()");
+    if (in_recovery[0].as<bool>()) throw pqxx::broken_connection("the server is a standby");
+    setup.commit();
+    for (const Query* query : kAllQueries) session_.prepare(query->name, query->sql);
+  }
+
+  pqxx::connection& session() { return session_; }
+  absl::Duration opened() const { return opened_; }
+
+ private:
+  pqxx::connection session_;
+  absl::Duration opened_;
+};
+
+Pool::Pool(Options options) : options_(std::move(options)) {}
+Pool::~Pool() = default;
+
+absl::Status Pool::Acquire(std::unique_ptr<Connection>* connection) {
+  {
+    MutexLock lock(mutex_);
+    const absl::Duration deadline = RealClock::Get().SinceBoot() + options_.acquire_timeout;
+    while (in_use_ >= options_.max_connections) {
+      const absl::Duration left = deadline - RealClock::Get().SinceBoot();
+      if (left <= absl::ZeroDuration()) {
+        return UnavailableError("DATABASE_BUSY", "all connections to the database are in use",
+                                absl::Seconds(1));
+      }
+      freed_.WaitFor(mutex_, left);
+    }
+    ++in_use_;
+    if (!idle_.empty()) {
+      *connection = std::move(idle_.back());
+      idle_.pop_back();
+    }
+  }
+  if (*connection != nullptr &&
+      RealClock::Get().SinceBoot() - (*connection)->opened() > options_.max_age) {
+    connection->reset();
+  }
+  return absl::OkStatus();
+}
+
+void Pool::Release(std::unique_ptr<Connection> connection) {
+  MutexLock lock(mutex_);
+  --in_use_;
+  if (connection != nullptr) idle_.push_back(std::move(connection));
+  freed_.NotifyOne();
+}
+
+absl::Status Pool::RunOnce(const char* name, const Body& body, bool transaction) {
+  std::unique_ptr<Connection> connection;
+  FT_RETURN_IF_ERROR(Acquire(&connection));
+  absl::Status status;
+  // Exceptions of libpqxx, and of the conversions in `body`, end here.
+  try {
+    if (connection == nullptr) connection = std::make_unique<Connection>(options_);
+    if (transaction) {
+      pqxx::work work(connection->session());
+      status = body(work);
+      if (status.ok()) work.commit();
+    } else {
+      pqxx::nontransaction work(connection->session());
+      status = body(work);
+    }
+  } catch (...) {
+    status = TranslateCurrentException(name);
+  }
+  if (BreaksConnection(status)) connection.reset();
+  Release(std::move(connection));
+  return status;
+}
+
+absl::Status Pool::Run(const char* name, const Body& body, bool transaction) {
+  const absl::Duration start = RealClock::Get().SinceBoot();
+  absl::Status status;
+  for (int i = 0; i < kMaxTransactionTries; ++i) {
+    status = RunOnce(name, body, transaction);
+    if (status.code() != absl::StatusCode::kAborted) break;
+  }
+  if (options_.observer != nullptr) {
+    options_.observer->TransactionEnded(name, RealClock::Get().SinceBoot() - start, status.ok());
+  }
+  if (status.code() == absl::StatusCode::kInternal) {
+    Log(LogLevel::kError, "database error", {{"transaction", name}, {"error", status}});
+  }
+  return status;
+}
+
+absl::Status Pool::Transact(const char* name, const Body& body) { return Run(name, body, true); }
+absl::Status Pool::Read(const char* name, const Body& body) { return Run(name, body, false); }
+
+}  // namespace finetuned

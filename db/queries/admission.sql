@@ -1,0 +1,113 @@
+-- name: lock_owners
+-- Taken first, in the order of their ids, so that two batches never wait for each other in a circle. The next
+-- statement then has a snapshot in which no create of these owners is half done.
+select owner_id from owners where owner_id = any($1::bigint[]) order by owner_id for no key update
+
+-- name: admit_runs
+-- Admits, refuses or recognises each request of a batch; one row each. A request seen before is answered first, then
+-- a name clash, then the quota, so that neither a replay nor a clash touches the counter. The counter moves by what was
+-- really inserted. Outcome NAME_RACE: another owner took the name while this statement ran; its quota slot was not
+-- used, so the caller runs the refused ones of that owner again.
+with input as materialized (
+  select * from unnest(
+      $1::bigint[], $2::bigint[], $3::int[], $4::smallint[], $5::text[], $6::uuid[], $7::uuid[], $8::bytea[],
+      $9::bytea[], $10::text[], $11::text[], $12::jsonb[], $13::int[], $14::bigint[], $15::int[], $16::text[])
+    with ordinality as i(
+      workspace_id, owner_id, shape_id, priority, name, uid, request_id, request_hash,
+      spec, model, experiment_path, labels, max_retries, max_run_seconds, checkpoints_kept, message, ordinal)
+),
+replayed as materialized (
+  select i.ordinal, r.run_id, r.request_hash = i.request_hash as same
+  from input i join create_requests r using (owner_id, request_id)
+),
+clashing as materialized (
+  select i.ordinal, runs.owner_id = i.owner_id as own
+  from input i join runs using (workspace_id, name)
+  where i.ordinal not in (select ordinal from replayed)
+),
+ranked as (
+  select i.*, o.active, coalesce(o.active_limit, $17::int) as active_limit,
+         row_number() over (partition by i.owner_id order by i.ordinal) as place
+  from input i join owners o using (owner_id)
+  where i.ordinal not in (select ordinal from replayed union all select ordinal from clashing)
+),
+admitted as materialized (
+  select *, nextval(pg_get_serial_sequence('runs', 'run_id')) as run_id, nextval('queue_positions') as queue_pos,
+         clock_timestamp() as now
+  from ranked where active + place <= active_limit order by ordinal
+),
+inserted as (
+  insert into runs (run_id, workspace_id, owner_id, shape_id, priority, queue_pos, max_retries, max_run_time,
+                    checkpoints_kept, create_time, update_time, uid, name, model, experiment_path, labels)
+    overriding system value
+  select run_id, workspace_id, owner_id, shape_id, priority, queue_pos, max_retries,
+         make_interval(secs => nullif(max_run_seconds, 0)), checkpoints_kept, now, now, uid, name, model, experiment_path, labels
+  from admitted
+  on conflict (workspace_id, name) do nothing
+  returning run_id, owner_id
+),
+specs as (
+  insert into run_specs (run_id, spec) select run_id, spec from admitted join inserted using (run_id)
+),
+queued as (
+  insert into run_queue (shape_id, priority, pos, run_id)
+  select shape_id, priority, queue_pos, run_id from admitted join inserted using (run_id)
+),
+events as (
+  insert into run_events (run_id, seq, event_time, epoch, type, message, detail)
+  select run_id, 1, now, 0, 'CREATED', message, '' from admitted join inserted using (run_id)
+),
+requests as (
+  insert into create_requests (owner_id, request_id, request_hash, run_id)
+  select owner_id, request_id, request_hash, run_id from admitted join inserted using (run_id, owner_id)
+),
+counted as (
+  update owners set active = active + c.admitted_count
+  from (select owner_id, count(*) as admitted_count from inserted group by owner_id) c
+  where owners.owner_id = c.owner_id
+)
+select i.ordinal,
+       case
+         when r.same then 'REPLAYED'
+         when r.run_id is not null then 'REQUEST_ID_REUSED'
+         when c.ordinal is not null then 'NAME_TAKEN'
+         when n.run_id is not null then 'ADMITTED'
+         when a.run_id is not null then 'NAME_RACE'
+         else 'QUOTA_REACHED'
+       end as outcome,
+       coalesce(r.run_id, n.run_id) as run_id,
+       coalesce(k.active_limit, 0) as active_limit,
+       coalesce(k.active, 0) as active
+from input i
+left join replayed r using (ordinal)
+left join clashing c using (ordinal)
+left join ranked k using (ordinal)
+left join admitted a using (ordinal)
+left join inserted n on n.run_id = a.run_id
+order by i.ordinal
+
+-- name: find_create_requests
+-- What became of creates whose COMMIT was not answered.
+select i.ordinal, r.run_id
+from unnest($1::bigint[], $2::uuid[]) with ordinality as i(owner_id, request_id, ordinal)
+join create_requests r using (owner_id, request_id)
+
+-- name: delete_old_create_requests
+delete from create_requests where create_time < clock_timestamp() - make_interval(secs => $1::bigint)
+
+-- name: ensure_shape
+with existing as (
+  select shape_id from shapes where (gpus, gpu_type, cpus, memory_bytes) = ($1::int, $2::text, $3::int, $4::bigint)
+), made as (
+  insert into shapes (gpus, gpu_type, cpus, memory_bytes)
+  select $1::int, $2::text, $3::int, $4::bigint where not exists (select from existing)
+  on conflict do nothing returning shape_id
+)
+select shape_id from existing union all select shape_id from made
+
+-- name: recount_active
+-- Owners whose counter differs from the truth. Always none; exported as a metric.
+select o.owner_id, o.active, count(r.run_id) as counted
+from owners o left join runs r on r.owner_id = o.owner_id
+  and r.state in ('PENDING', 'QUEUED', 'STARTING', 'RUNNING', 'TERMINATING')
+group by o.owner_id having o.active <> count(r.run_id)

@@ -1,0 +1,136 @@
+-- name: list_shapes
+select shape_id, gpus, gpu_type, cpus, memory_bytes from shapes order by shape_id
+
+-- name: peek_queue
+-- The first few of each lane (shape and priority), begun at the lane's low-water hint. Rows locked by another claim
+-- are passed over, so claimers never wait for each other.
+select q.shape_id, q.priority, q.pos, q.run_id
+from unnest($1::int[], $2::smallint[], $3::bigint[]) as lane(shape_id, priority, hint)
+cross join lateral (
+  select * from run_queue
+  where run_queue.shape_id = lane.shape_id and run_queue.priority = lane.priority and run_queue.pos >= lane.hint
+  order by run_queue.pos limit $4::int
+  for update skip locked
+) q
+order by q.priority, q.pos
+
+-- name: lock_session
+-- Held to the end of the claim, so that a new session of the worker cannot come between.
+select worker_id from workers where session_id = $1::bigint and not draining for share
+
+-- name: lease_runs
+-- Grants leases on queue rows that this transaction has locked. Runs that somebody else has locked, to cancel them,
+-- are passed over: waiting for them here would be a deadlock. A new epoch fences every write of an older attempt.
+-- Expiry is by the database's clock.
+with chosen as materialized (
+  select run_id from runs where run_id = any($1::bigint[]) and state = 'PENDING'
+  for no key update skip locked
+),
+claimed as (
+  delete from run_queue q using chosen, runs r
+  where r.run_id = chosen.run_id and (q.shape_id, q.priority, q.pos) = (r.shape_id, r.priority, r.queue_pos)
+  returning q.run_id
+),
+started as (
+  update runs set state = 'STARTING', epoch = epoch + 1, update_time = greatest(update_time, clock_timestamp()),
+                  state_reason = ''
+  from claimed where runs.run_id = claimed.run_id
+  returning runs.run_id, runs.epoch
+),
+attempts as (
+  insert into run_attempts (run_id, epoch, worker_id) select run_id, epoch, $2::bigint from started
+),
+granted as (
+  insert into leases (run_id, epoch, worker_id, session_id, expire_time)
+  select run_id, epoch, $2::bigint, $3::bigint, clock_timestamp() + make_interval(secs => $4::float8) from started
+)
+select run_id, epoch from started
+
+-- name: describe_leases
+-- What a worker needs to know of leases it holds.
+select r.run_id, r.epoch, w.name as workspace, r.name, s.spec, r.stop_requested, a.acked_report,
+       r.experiment_path, extract(epoch from a.create_time - r.create_time)::float8 as waited_seconds,
+       coalesce((select c.path from checkpoints c where c.run_id = r.run_id order by c.step desc limit 1), '')
+         as resume_from
+from unnest($1::bigint[], $2::bigint[]) with ordinality as i(run_id, epoch, ordinal)
+join runs r using (run_id, epoch)
+join workspaces w using (workspace_id)
+join run_specs s using (run_id)
+join run_attempts a on a.run_id = r.run_id and a.epoch = r.epoch
+order by i.ordinal
+
+-- name: unlisted_leases
+-- Leases of a session that its worker does not list: their answer was lost.
+select run_id, epoch from leases
+where session_id = $1::bigint
+  and (run_id, epoch) not in (select * from unnest($2::bigint[], $3::bigint[]))
+order by run_id
+
+-- name: renew_leases
+-- Renews what its session still holds; locked in the order of run ids, as every other writer of leases does.
+with input as materialized (
+  select * from unnest($1::bigint[], $2::bigint[], $3::bigint[]) as i(session_id, run_id, epoch)
+),
+held as materialized (
+  select l.run_id, l.epoch, l.session_id from leases l join input using (run_id, epoch, session_id)
+  order by l.run_id for no key update of l
+),
+renewed as (
+  update leases l set expire_time = clock_timestamp() + make_interval(secs => $4::float8)
+  from held where l.run_id = held.run_id
+  returning l.run_id, l.epoch, l.session_id
+)
+select n.session_id, n.run_id, n.epoch, coalesce(r.stop_requested::text, '') as stop_requested
+from renewed n join runs r using (run_id)
+
+-- name: touch_sessions
+-- Returns the sessions that may still speak for their worker.
+update workers set last_seen_time = clock_timestamp(), draining = i.draining
+from unnest($1::bigint[], $2::bool[]) as i(session_id, draining)
+where workers.session_id = i.session_id
+returning workers.session_id
+
+-- name: open_session
+-- The new session ends the one before of the same worker.
+insert into workers (name, session_id, boot_id, version, gpus, gpu_type, cpus, memory_bytes, labels)
+values ($1::text, nextval('worker_sessions'), $2::text, $3::text, $4::int, $5::text, $6::int, $7::bigint, $8::jsonb)
+on conflict (name) do update set
+  session_id = excluded.session_id, boot_id = excluded.boot_id, version = excluded.version, gpus = excluded.gpus,
+  gpu_type = excluded.gpu_type, cpus = excluded.cpus, memory_bytes = excluded.memory_bytes, labels = excluded.labels,
+  draining = false, last_seen_time = clock_timestamp()
+returning worker_id, session_id
+
+-- name: adopt_leases
+-- Gives the new session the leases whose attempts its worker still has.
+with held as materialized (
+  select l.run_id from leases l
+  join unnest($3::bigint[], $4::bigint[]) as i(run_id, epoch) using (run_id, epoch)
+  where l.worker_id = $1::bigint order by l.run_id for no key update of l
+)
+update leases l set session_id = $2::bigint, expire_time = clock_timestamp() + make_interval(secs => $5::float8)
+from held where l.run_id = held.run_id
+returning l.run_id, l.epoch
+
+-- name: orphaned_leases
+-- Leases of older sessions of a worker: it has said that their attempts are gone.
+select run_id, epoch from leases where worker_id = $1::bigint and session_id <> $2::bigint order by run_id
+
+-- name: expired_leases
+select run_id, epoch from leases where expire_time < clock_timestamp() order by run_id limit 1000
+
+-- name: begin_reaping
+-- Returns how long ago any daemon last looked, in seconds.
+with before as (select reap_time from installation for update)
+update installation set reap_time = clock_timestamp() from before
+returning extract(epoch from clock_timestamp() - before.reap_time)::float8
+
+-- name: extend_leases
+-- After a time in which nobody could renew, every worker gets its full time again.
+update leases set expire_time = greatest(expire_time, clock_timestamp() + make_interval(secs => $1::float8))
+
+-- name: overdue_runs
+-- Runs whose wall-clock limit is over and that were not told yet.
+select run_id from runs
+where state in ('QUEUED', 'STARTING', 'RUNNING') and stop_requested is null
+  and max_run_time is not null and start_time + max_run_time < clock_timestamp()
+order by run_id limit 1000

@@ -1,0 +1,96 @@
+-- name: find_runs
+-- The runs of these names or uids that the caller may see: its own, or the workspace's where that shares them.
+-- Looked up by the row's own owner, never by what the request says.
+with wanted as (select * from unnest($1::text[]) with ordinality as i(wanted, ordinal)),
+found as (
+  select i.ordinal, r.run_id from wanted i join runs r on r.workspace_id = $2::bigint and r.name = i.wanted
+  where $3::bool or r.owner_id = $4::bigint
+  union
+  select i.ordinal, r.run_id
+  from (select ordinal, case when wanted ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
+                             then wanted::uuid end as uid from wanted) i
+  join runs r using (uid)
+  where r.workspace_id = $2::bigint and ($3::bool or r.owner_id = $4::bigint)
+)
+select ordinal, run_id from found order by ordinal
+
+-- name: get_runs
+select r.run_id, w.name as workspace, o.email, r.name, r.uid, r.state, coalesce(r.stop_requested::text, '') as stop_requested,
+       r.epoch, r.last_seq, r.shape_id, r.priority, r.queue_pos, r.create_time, r.update_time, r.start_time,
+       r.end_time, r.estimated_end_time, r.state_reason, r.labels, r.progress, r.failure, s.spec, r.experiment_path,
+       coalesce((select c.path from checkpoints c where c.run_id = r.run_id order by c.step desc limit 1), '')
+         as latest_checkpoint,
+       coalesce((select k.name from leases l join workers k using (worker_id) where l.run_id = r.run_id), '') as worker
+from unnest($1::bigint[]) with ordinality as i(run_id, ordinal)
+join runs r using (run_id)
+join workspaces w using (workspace_id)
+join owners o using (owner_id)
+join run_specs s using (run_id)
+order by i.ordinal
+
+-- name: list_own_runs
+-- One page, newest first, by the key of the last row of the page before; never by an offset.
+select run_id, create_time from runs
+where owner_id = $1::bigint
+  and (create_time, run_id) < ($2::timestamptz, $3::bigint)
+  and create_time < $4::timestamptz and create_time > $5::timestamptz
+  and (cardinality($6::run_state[]) = 0 or state = any($6::run_state[]))
+  and (cardinality($7::text[]) = 0 or name = any($7::text[]) or uid::text = any($7::text[]))
+order by create_time desc, run_id desc limit $8::int
+
+-- name: list_workspace_runs
+select run_id, create_time from runs
+where workspace_id = $1::bigint
+  and (create_time, run_id) < ($2::timestamptz, $3::bigint)
+  and create_time < $4::timestamptz and create_time > $5::timestamptz
+  and (cardinality($6::run_state[]) = 0 or state = any($6::run_state[]))
+  and (cardinality($7::text[]) = 0 or name = any($7::text[]) or uid::text = any($7::text[]))
+order by create_time desc, run_id desc limit $8::int
+
+-- name: list_events
+select seq, event_time, epoch, type, message, detail from run_events
+where run_id = $1::bigint and seq > $2::bigint order by seq limit $3::int
+
+-- name: list_checkpoints
+select detail, create_time, epoch from checkpoints where run_id = $1::bigint order by step desc limit 1000
+
+-- name: watch_runs
+-- Where runs stand that somebody follows; one small statement for all of a daemon's subscribers.
+select run_id, last_seq, state, coalesce(stop_requested::text, '') as stop_requested, epoch
+from runs where run_id = any($1::bigint[])
+
+-- name: queue_place
+-- How many runs of the same needs go before this one, itself included, and whether it is queued at all.
+select count(*) filter (where (q.priority, q.pos) <= ($2::smallint, $3::bigint)) as position
+from run_queue q where q.shape_id = $1::int
+
+-- name: list_workers
+select w.name, w.session_id is not null as has_session, w.draining,
+       extract(epoch from clock_timestamp() - w.last_seen_time)::float8 as seen_seconds_ago, w.last_seen_time,
+       w.version, w.gpus, w.gpu_type, w.cpus, w.memory_bytes, w.labels,
+       count(l.run_id) as attempt_count, coalesce(sum(s.gpus), 0) as used_gpus, coalesce(sum(s.cpus), 0) as used_cpus,
+       coalesce(sum(s.memory_bytes), 0) as used_memory_bytes
+from workers w
+left join leases l using (worker_id)
+left join runs r using (run_id)
+left join shapes s using (shape_id)
+group by w.worker_id order by w.name limit 1000
+
+-- name: get_quota
+select active, coalesce(active_limit, $2::int) as active_limit from owners where owner_id = $1::bigint
+
+-- name: active_runs
+select name from runs
+where owner_id = $1::bigint and state in ('PENDING', 'QUEUED', 'STARTING', 'RUNNING', 'TERMINATING')
+order by run_id limit 100
+
+-- name: taken_name
+select run_id from runs where workspace_id = $1::bigint and name = $2::text
+
+-- name: count_runs_by_state
+select state, count(*) as run_count from runs
+where state in ('PENDING', 'QUEUED', 'STARTING', 'RUNNING', 'TERMINATING') group by state
+
+-- name: check_writable
+-- Fails on a standby and on a disk that is full: what SELECT 1 does not notice.
+update installation set reap_time = reap_time returning 1

@@ -1,0 +1,136 @@
+-- name: lock_owners_of_runs
+-- Owners before runs, each in the order of their ids: the one order in which rows are locked.
+select owner_id from owners
+where owner_id in (select owner_id from runs where run_id = any($1::bigint[]))
+order by owner_id for no key update
+
+-- name: lock_runs
+-- A statement of its own: one that locked and read at once would wait for the lock and then read what was before.
+select run_id from runs where run_id = any($1::bigint[]) order by run_id for no key update
+
+-- name: read_locked_runs
+-- The rows that a decision is made on, with their lease, after their locks. Expiry is judged by the clock at this
+-- moment and not by the transaction's beginning.
+select r.run_id, r.state, r.epoch, r.last_seq, coalesce(r.stop_requested::text, '') as stop_requested,
+       r.trainer_failures, r.infra_losses, r.max_retries,
+       coalesce(l.epoch, 0) as lease_epoch, coalesce(l.session_id, 0) as session_id,
+       coalesce(l.expire_time < clock_timestamp(), false) as lease_expired,
+       coalesce(a.acked_report, 0) as acked_report,
+       exists (select from checkpoints c where c.run_id = r.run_id) as has_checkpoint,
+       coalesce(r.start_time + r.max_run_time < clock_timestamp(), false) as overdue
+from runs r
+left join leases l using (run_id)
+left join run_attempts a on a.run_id = r.run_id and a.epoch = r.epoch
+where r.run_id = any($1::bigint[])
+
+-- name: apply_transitions
+-- The one statement that ends or changes where runs stand, for rows that lock_runs has locked: state, event, lease,
+-- attempt, queue and counter move together. $5 tells whether the attempt ends with it.
+with input as materialized (
+  select * from unnest(
+      $1::bigint[], $2::run_state[], $3::event_type[], $4::text[], $5::bool[], $6::text[], $7::bytea[], $8::bytea[],
+      $9::int[], $10::int[], $11::text[], $12::bool[])
+    as i(run_id, new_state, event_type, message, ends_attempt, stop_requested, detail, failure,
+         trainer_failures, infra_losses, state_reason, frees_slot)
+),
+moved as (
+  update runs r set
+    state = i.new_state,
+    stop_requested = nullif(i.stop_requested, '')::stop_kind,
+    last_seq = r.last_seq + 1,
+    trainer_failures = i.trainer_failures,
+    infra_losses = i.infra_losses,
+    state_reason = i.state_reason,
+    failure = case when i.new_state = 'FAILED' then i.failure end,
+    estimated_end_time = case when i.new_state = r.state then r.estimated_end_time end,
+    update_time = greatest(r.update_time, clock_timestamp()),
+    end_time = case when i.new_state in ('COMPLETED', 'FAILED', 'STOPPED')
+                    then greatest(r.update_time, clock_timestamp()) end
+  from input i where r.run_id = i.run_id
+  returning r.run_id, r.owner_id, r.epoch, r.last_seq, r.update_time, r.shape_id, r.priority, r.queue_pos, r.state
+),
+events as (
+  insert into run_events (run_id, seq, event_time, epoch, type, message, detail)
+  select m.run_id, m.last_seq, m.update_time, m.epoch, i.event_type, i.message, i.detail
+  from moved m join input i using (run_id)
+),
+ended_leases as (
+  delete from leases l using moved m, input i
+  where l.run_id = m.run_id and i.run_id = m.run_id and i.ends_attempt
+),
+ended_attempts as (
+  update run_attempts a set end_time = m.update_time, end_reason = i.message
+  from moved m join input i using (run_id)
+  where a.run_id = m.run_id and a.epoch = m.epoch and a.end_time is null and i.ends_attempt
+),
+left_queue as (
+  delete from run_queue q using moved m
+  where (q.shape_id, q.priority, q.pos) = (m.shape_id, m.priority, m.queue_pos) and m.state <> 'PENDING'
+),
+entered_queue as (
+  insert into run_queue (shape_id, priority, pos, run_id)
+  select shape_id, priority, queue_pos, run_id from moved where state = 'PENDING'
+),
+freed as (
+  update owners o set active = o.active - f.freed_count
+  from (select m.owner_id, count(*) as freed_count from moved m join input i using (run_id)
+        where i.frees_slot group by m.owner_id) f
+  where o.owner_id = f.owner_id
+)
+select run_id, last_seq, state from moved
+
+-- name: store_reports
+-- Appends events to runs that lock_runs has locked, and brings their rows up to date. Arrays $1..$9 are one per run,
+-- the rest one per event with its number already given.
+with input as materialized (
+  select * from unnest(
+      $1::bigint[], $2::bigint[], $3::run_state[], $4::bigint[], $5::bytea[], $6::float8[], $7::bool[], $8::bool[],
+      $9::bigint[])
+    as i(run_id, epoch, new_state, last_seq, progress, remaining_seconds, sets_estimate, starts, acked_report)
+),
+moved as (
+  update runs r set
+    state = i.new_state,
+    last_seq = i.last_seq,
+    progress = case when length(i.progress) > 0 then i.progress else r.progress end,
+    estimated_end_time = case when not i.sets_estimate then r.estimated_end_time
+                              when i.remaining_seconds >= 0
+                              then clock_timestamp() + make_interval(secs => i.remaining_seconds) end,
+    start_time = case when i.starts then coalesce(r.start_time, clock_timestamp()) else r.start_time end,
+    update_time = greatest(r.update_time, clock_timestamp())
+  from input i where r.run_id = i.run_id
+  returning r.run_id, r.epoch, r.update_time
+),
+attempts as (
+  update run_attempts a set
+    acked_report = i.acked_report,
+    start_time = case when i.starts then coalesce(a.start_time, clock_timestamp()) else a.start_time end
+  from input i where a.run_id = i.run_id and a.epoch = i.epoch
+),
+saved as (
+  insert into checkpoints (run_id, name, epoch, step, path, detail)
+  select * from unnest($10::bigint[], $11::text[], $12::bigint[], $13::bigint[], $14::text[], $15::bytea[])
+  on conflict (run_id, name) do update set
+    epoch = excluded.epoch, step = excluded.step, path = excluded.path, detail = excluded.detail,
+    create_time = excluded.create_time
+)
+insert into run_events (run_id, seq, event_time, epoch, type, message, detail)
+select e.run_id, e.seq, m.update_time, m.epoch, e.type, e.message, e.detail
+from unnest($16::bigint[], $17::bigint[], $18::event_type[], $19::text[], $20::bytea[])
+  as e(run_id, seq, type, message, detail)
+join moved m using (run_id)
+
+-- name: trim_checkpoints
+-- Takes from the list what the worker will delete: all but the newest so many.
+delete from checkpoints c
+using (
+  select k.run_id, k.name, row_number() over (partition by k.run_id order by k.step desc) as place, r.checkpoints_kept
+  from checkpoints k join runs r using (run_id)
+  where k.run_id = any($1::bigint[]) and r.checkpoints_kept > 0
+) old
+where c.run_id = old.run_id and c.name = old.name and old.place > old.checkpoints_kept
+
+-- name: attempt_end
+-- Whether an attempt's end was stored before.
+select a.end_time is not null as ended, r.state
+from run_attempts a join runs r using (run_id) where a.run_id = $1::bigint and a.epoch = $2::bigint

@@ -1,0 +1,101 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "db/pool.h"
+#include "queue/event.h"
+#include "queue/placement.h"
+#include "queue/run.h"
+
+// What the API reads. Single statements outside transactions; nothing here changes anything.
+
+namespace finetuned {
+
+// Whose eyes look: what a principal may see is decided by the rows' owners.
+struct Viewer {
+  int64_t workspace_id = 0;
+  int64_t owner_id = 0;
+  // Whether it sees every run of the workspace: an admin does, and everybody where the workspace shares runs.
+  bool sees_workspace = false;
+};
+
+struct RunFilter {
+  std::vector<RunState> states;
+  // Names or uids; empty for all.
+  std::vector<std::string> names;
+  // Exclusive.
+  absl::Time before = absl::InfiniteFuture();
+  absl::Time after = absl::InfinitePast();
+};
+
+// Where a page begins: the last row of the page before.
+struct RunPageKey {
+  absl::Time create_time = absl::InfiniteFuture();
+  int64_t run_id = 0;
+};
+
+struct StoredCheckpoint {
+  // Serialised Checkpoint without create_time and attempt.
+  std::string detail;
+  absl::Time create_time;
+  int64_t epoch = 0;
+};
+
+struct StoredWorker {
+  std::string name;
+  bool has_session = false;
+  bool draining = false;
+  absl::Duration seen_ago;
+  absl::Time last_seen_time;
+  std::string version;
+  Shape capacity;
+  Shape used;
+  std::map<std::string, std::string> labels;
+  int attempt_count = 0;
+};
+
+// What changes about a run that somebody follows.
+struct RunMark {
+  int64_t last_seq = 0;
+  RunState state = RunState::kPending;
+  StopKind stop_requested = StopKind::kNone;
+  int64_t epoch = 0;
+};
+
+class Reader {
+ public:
+  explicit Reader(Pool* pool) : pool_(*pool) {}
+
+  // The ids of names or uids that the viewer may see; 0 for the others, whether they do not exist or are not its to see.
+  absl::StatusOr<std::vector<int64_t>> FindRuns(const Viewer& viewer,
+                                                const std::vector<std::string>& names);
+  // In the order of the ids; ids that do not exist are left out.
+  absl::StatusOr<std::vector<Run>> GetRuns(const std::vector<int64_t>& run_ids);
+  // The ids of one page, newest first, with the key to go on from.
+  absl::StatusOr<std::vector<RunPageKey>> ListRuns(const Viewer& viewer, const RunFilter& filter,
+                                                   const RunPageKey& after, int limit);
+  absl::StatusOr<std::vector<Event>> ListEvents(int64_t run_id, int64_t after_seq, int limit);
+  absl::StatusOr<std::vector<StoredCheckpoint>> ListCheckpoints(int64_t run_id);
+  // The marks of those that exist.
+  absl::StatusOr<std::map<int64_t, RunMark>> Watch(const std::vector<int64_t>& run_ids);
+  // Place in its shape's queue, from 1.
+  absl::StatusOr<int64_t> QueuePlace(const Run& run);
+  absl::StatusOr<std::vector<StoredWorker>> ListWorkers();
+  // {active, limit}
+  absl::StatusOr<std::pair<int, int>> GetQuota(int64_t owner_id, int default_limit);
+  absl::StatusOr<std::vector<std::string>> ActiveRuns(int64_t owner_id);
+  absl::StatusOr<bool> IsNameTaken(int64_t workspace_id, const std::string& name);
+  absl::StatusOr<std::map<RunState, int64_t>> CountActiveRuns();
+  // Fails where writes would.
+  absl::Status CheckWritable();
+
+ private:
+  Pool& pool_;
+};
+
+}  // namespace finetuned

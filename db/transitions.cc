@@ -1,0 +1,333 @@
+#include "db/transitions.h"
+
+#include <map>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "db/array.h"
+#include "db/queries.h"
+#include "db/row.h"
+
+namespace finetuned {
+namespace {
+
+// One row of apply_transitions.
+struct Move {
+  int64_t run_id = 0;
+  RunState from = RunState::kPending;
+  RunState to = RunState::kPending;
+  EventType event = EventType::kOther;
+  std::string message;
+  std::string detail;
+  std::string failure;
+  StopKind stop_requested = StopKind::kNone;
+  bool ends_attempt = false;
+  int trainer_failures = 0;
+  int infra_losses = 0;
+  std::string state_reason;
+};
+
+std::map<int64_t, RunSnapshot> LockRuns(pqxx::transaction_base& tx, const std::set<int64_t>& ids,
+                                        bool with_owners) {
+  const std::string array = ArrayOf(ids);
+  if (with_owners) tx.exec_prepared(kLockOwnersOfRuns.name, array);
+  tx.exec_prepared(kLockRuns.name, array);
+  std::map<int64_t, RunSnapshot> runs;
+  for (const auto& row : tx.exec_prepared(kReadLockedRuns.name, array)) {
+    RunSnapshot run;
+    run.run_id = row["run_id"].as<int64_t>();
+    run.state = ParseRunState(row["state"].c_str()).value();
+    run.stop_requested = ParseStopKind(row["stop_requested"].c_str()).value();
+    run.epoch = row["epoch"].as<int64_t>();
+    run.last_seq = row["last_seq"].as<int64_t>();
+    run.trainer_failures = row["trainer_failures"].as<int>();
+    run.infra_losses = row["infra_losses"].as<int>();
+    run.max_retries = row["max_retries"].as<int>();
+    run.lease_epoch = row["lease_epoch"].as<int64_t>();
+    run.session_id = row["session_id"].as<int64_t>();
+    run.lease_expired = row["lease_expired"].as<bool>();
+    run.acked_report = row["acked_report"].as<int64_t>();
+    run.has_checkpoint = row["has_checkpoint"].as<bool>();
+    run.overdue = row["overdue"].as<bool>();
+    runs[run.run_id] = run;
+  }
+  return runs;
+}
+
+void ApplyMoves(pqxx::transaction_base& tx, const std::vector<Move>& moves) {
+  if (moves.empty()) return;
+  ArrayText run_id, state, event, message, ends, stop, detail, failure, failures, losses, reason,
+      frees;
+  for (const Move& move : moves) {
+    run_id.Add(move.run_id);
+    state.Add(Name(move.to));
+    event.Add(Name(move.event));
+    message.Add(move.message);
+    ends.Add(move.ends_attempt);
+    stop.Add(Name(move.stop_requested));
+    detail.AddBytes(move.detail);
+    failure.AddBytes(move.failure);
+    failures.Add(move.trainer_failures);
+    losses.Add(move.infra_losses);
+    reason.Add(move.state_reason);
+    frees.Add(IsActive(move.from) && !IsActive(move.to));
+  }
+  tx.exec_prepared(kApplyTransitions.name, run_id.str(), state.str(), event.str(), message.str(),
+                   ends.str(), stop.str(), detail.str(), failure.str(), failures.str(),
+                   losses.str(), reason.str(), frees.str());
+}
+
+absl::StatusOr<Move> MoveAtAttemptEnd(const RunSnapshot& run, const AttemptEnd& end,
+                                      int infra_retries, const FailureEncoder& encoder) {
+  const AttemptDecision decision = DecideAttemptEnd(run, end, infra_retries);
+  Move move;
+  move.run_id = run.run_id;
+  move.from = run.state;
+  FT_ASSIGN_OR_RETURN(move.to, Apply(run.state, decision.transition));
+  move.event = decision.event;
+  move.message = decision.message;
+  move.ends_attempt = true;
+  move.trainer_failures = decision.trainer_failures;
+  move.infra_losses = decision.infra_losses;
+  if (decision.event == EventType::kFailed || decision.event == EventType::kRequeued) {
+    move.detail = encoder.event_detail(decision.failure);
+    move.state_reason = decision.message;
+  }
+  if (decision.event == EventType::kFailed) move.failure = encoder.failure(decision.failure);
+  return move;
+}
+
+// A stop of a run that a worker holds: told to the worker with its next renewal.
+Move AskToStop(const RunSnapshot& run, StopKind kind, const std::string& message) {
+  Move move;
+  move.run_id = run.run_id;
+  move.from = run.state;
+  move.to = RunState::kTerminating;
+  move.event = EventType::kStopRequested;
+  move.message = message;
+  move.state_reason = message;
+  move.stop_requested = kind;
+  move.trainer_failures = run.trainer_failures;
+  move.infra_losses = run.infra_losses;
+  return move;
+}
+
+void WriteReports(pqxx::transaction_base& tx,
+                  const std::vector<std::pair<const ReportItem*, ReportOutcome>>& outcomes) {
+  ArrayText run, epoch, state, last_seq, progress, remaining, sets, starts, acked;
+  ArrayText c_run, c_name, c_epoch, c_step, c_path, c_detail;
+  ArrayText e_run, e_seq, e_type, e_message, e_detail;
+  std::set<int64_t> with_checkpoints;
+  for (const auto& [item, outcome] : outcomes) {
+    run.Add(item->run_id);
+    epoch.Add(item->epoch);
+    state.Add(Name(outcome.state));
+    last_seq.Add(outcome.last_seq);
+    progress.AddBytes(outcome.progress);
+    remaining.Add(outcome.remaining ? absl::ToDoubleSeconds(*outcome.remaining) : -1.0);
+    sets.Add(outcome.sets_estimate);
+    starts.Add(outcome.starts);
+    acked.Add(outcome.acked_report);
+    // One statement cannot write a checkpoint twice; the newest of a name counts.
+    std::map<std::string, const SavedCheckpoint*> saved;
+    for (const SavedCheckpoint& checkpoint : outcome.checkpoints) {
+      saved[checkpoint.name] = &checkpoint;
+    }
+    for (const auto& [name, checkpoint] : saved) {
+      c_run.Add(item->run_id);
+      c_name.Add(name);
+      c_epoch.Add(item->epoch);
+      c_step.Add(checkpoint->step);
+      c_path.Add(checkpoint->path);
+      c_detail.AddBytes(checkpoint->detail);
+      with_checkpoints.insert(item->run_id);
+    }
+    for (const Event& event : outcome.events) {
+      e_run.Add(item->run_id);
+      e_seq.Add(event.seq);
+      e_type.Add(Name(event.type));
+      e_message.Add(event.message);
+      e_detail.AddBytes(event.detail);
+    }
+  }
+  tx.exec_prepared(kStoreReports.name, run.str(), epoch.str(), state.str(), last_seq.str(),
+                   progress.str(), remaining.str(), sets.str(), starts.str(), acked.str(),
+                   c_run.str(), c_name.str(), c_epoch.str(), c_step.str(), c_path.str(),
+                   c_detail.str(), e_run.str(), e_seq.str(), e_type.str(), e_message.str(),
+                   e_detail.str());
+  if (!with_checkpoints.empty()) {
+    tx.exec_prepared(kTrimCheckpoints.name, ArrayOf(with_checkpoints));
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<absl::StatusOr<ReportResult>>> TransitionStore::Report(
+    const std::vector<ReportItem>& items) {
+  std::set<int64_t> ids;
+  for (const ReportItem& item : items) ids.insert(item.run_id);
+  std::vector<absl::StatusOr<ReportResult>> results;
+  FT_RETURN_IF_ERROR(pool_.Transact("report", [&](pqxx::transaction_base& tx) {
+    results.assign(items.size(), ReportResult());
+    const auto runs = LockRuns(tx, ids, /*with_owners=*/false);
+    std::vector<std::pair<const ReportItem*, ReportOutcome>> outcomes;
+    for (size_t i = 0; i < items.size(); ++i) {
+      const ReportItem& item = items[i];
+      const auto run = runs.find(item.run_id);
+      if (run == runs.end()) {
+        results[i] = LeaseLostError(item.run_id, item.epoch);
+        continue;
+      }
+      auto outcome = DecideReports(run->second, item.session, item.epoch, item.reports);
+      if (!outcome.ok()) {
+        results[i] = outcome.status();
+        continue;
+      }
+      const bool changes = outcome->Changes(run->second);
+      results[i] = ReportResult{outcome->acked_report, changes, run->second.state, outcome->state};
+      if (changes) outcomes.emplace_back(&item, *std::move(outcome));
+    }
+    if (!outcomes.empty()) WriteReports(tx, outcomes);
+    return absl::OkStatus();
+  }));
+  return results;
+}
+
+absl::StatusOr<std::vector<absl::StatusOr<CompletionResult>>> TransitionStore::Complete(
+    const std::vector<CompletionItem>& items) {
+  std::set<int64_t> ids;
+  for (const CompletionItem& item : items) ids.insert(item.run_id);
+  std::vector<absl::StatusOr<CompletionResult>> results;
+  FT_RETURN_IF_ERROR(pool_.Transact("complete", [&](pqxx::transaction_base& tx) {
+    results.assign(items.size(), CompletionResult());
+    const auto runs = LockRuns(tx, ids, /*with_owners=*/true);
+    std::vector<Move> moves;
+    for (size_t i = 0; i < items.size(); ++i) {
+      const CompletionItem& item = items[i];
+      const auto run = runs.find(item.run_id);
+      if (run == runs.end() || !run->second.HeldBy(item.session, item.epoch)) {
+        // Perhaps this very end was stored and its answer lost.
+        const auto rows = tx.exec_prepared(kAttemptEnd.name, item.run_id, item.epoch);
+        if (!rows.empty() && rows[0]["ended"].as<bool>()) {
+          const RunState state = ParseRunState(rows[0]["state"].c_str()).value();
+          results[i] = CompletionResult{state, state, false};
+        } else {
+          results[i] = LeaseLostError(item.run_id, item.epoch);
+        }
+        continue;
+      }
+      if (run->second.acked_report < item.last_report) {
+        results[i] = MakeError(absl::StatusCode::kFailedPrecondition, "REPORTS_MISSING",
+                               absl::StrCat("report ", item.last_report, " of run ", item.run_id,
+                                            " is not stored; the last is ",
+                                            run->second.acked_report));
+        continue;
+      }
+      auto move = MoveAtAttemptEnd(run->second, item.end, infra_retries_, encoder_);
+      if (!move.ok()) {
+        results[i] = move.status();
+        continue;
+      }
+      results[i] = CompletionResult{move->from, move->to, true};
+      moves.push_back(*std::move(move));
+    }
+    ApplyMoves(tx, moves);
+    return absl::OkStatus();
+  }));
+  return results;
+}
+
+absl::StatusOr<std::vector<absl::StatusOr<CancelResult>>> TransitionStore::Cancel(
+    const std::vector<int64_t>& run_ids, const std::string& message) {
+  const std::set<int64_t> ids(run_ids.begin(), run_ids.end());
+  std::map<int64_t, CancelResult> by_run;
+  FT_RETURN_IF_ERROR(pool_.Transact("cancel", [&](pqxx::transaction_base& tx) {
+    by_run.clear();
+    std::vector<Move> moves;
+    for (const auto& [run_id, run] : LockRuns(tx, ids, /*with_owners=*/true)) {
+      CancelResult result{CancelResult::Outcome::kStopping, run.state, run.state};
+      if (IsTerminal(run.state)) {
+        result.outcome = CancelResult::Outcome::kAlreadyTerminal;
+      } else if (!IsHeld(run.state)) {
+        Move move;
+        move.run_id = run_id;
+        move.from = run.state;
+        FT_ASSIGN_OR_RETURN(move.to, Apply(run.state, RunTransition::kStop));
+        move.event = EventType::kCanceled;
+        move.message = CanceledMessage();
+        move.trainer_failures = run.trainer_failures;
+        move.infra_losses = run.infra_losses;
+        move.state_reason = message;
+        result.outcome = CancelResult::Outcome::kStopped;
+        result.to = move.to;
+        moves.push_back(std::move(move));
+      } else if (run.stop_requested != StopKind::kCancel) {
+        moves.push_back(AskToStop(run, StopKind::kCancel, message));
+        result.to = moves.back().to;
+      }
+      by_run[run_id] = result;
+    }
+    ApplyMoves(tx, moves);
+    return absl::OkStatus();
+  }));
+  std::vector<absl::StatusOr<CancelResult>> results;
+  for (const int64_t run_id : run_ids) {
+    const auto found = by_run.find(run_id);
+    if (found == by_run.end()) {
+      results.push_back(MakeError(absl::StatusCode::kNotFound, "RUN_NOT_FOUND", "no such run"));
+    } else {
+      results.push_back(found->second);
+    }
+  }
+  return results;
+}
+
+absl::StatusOr<std::optional<Moved>> TransitionStore::Lose(int64_t run_id, int64_t epoch,
+                                                           bool must_be_expired,
+                                                           int64_t except_session,
+                                                           const std::string& why) {
+  std::optional<Moved> moved;
+  FT_RETURN_IF_ERROR(pool_.Transact("lose", [&](pqxx::transaction_base& tx) {
+    moved.reset();
+    const auto runs = LockRuns(tx, {run_id}, /*with_owners=*/true);
+    const auto found = runs.find(run_id);
+    if (found == runs.end()) return absl::OkStatus();
+    const RunSnapshot& run = found->second;
+    if (run.epoch != epoch || run.lease_epoch != epoch || !IsHeld(run.state)) return absl::OkStatus();
+    if (must_be_expired ? !run.lease_expired : run.session_id == except_session) {
+      return absl::OkStatus();
+    }
+    AttemptEnd end;
+    end.lost = true;
+    end.failure.code = "ATTEMPT_LOST";
+    end.failure.message = why;
+    FT_ASSIGN_OR_RETURN(Move move, MoveAtAttemptEnd(run, end, infra_retries_, encoder_));
+    ApplyMoves(tx, {move});
+    moved = Moved{move.from, move.to};
+    return absl::OkStatus();
+  }));
+  return moved;
+}
+
+absl::StatusOr<std::optional<Moved>> TransitionStore::StopForDeadline(int64_t run_id) {
+  std::optional<Moved> moved;
+  FT_RETURN_IF_ERROR(pool_.Transact("stop_for_deadline", [&](pqxx::transaction_base& tx) {
+    moved.reset();
+    const auto runs = LockRuns(tx, {run_id}, /*with_owners=*/true);
+    const auto found = runs.find(run_id);
+    if (found == runs.end()) return absl::OkStatus();
+    const RunSnapshot& run = found->second;
+    if (!run.overdue || !IsHeld(run.state) || run.stop_requested != StopKind::kNone) {
+      return absl::OkStatus();
+    }
+    const Move move = AskToStop(run, StopKind::kDeadline,
+                                "The run reached its scheduling.max_run_time and is being stopped.");
+    ApplyMoves(tx, {move});
+    moved = Moved{move.from, move.to};
+    return absl::OkStatus();
+  }));
+  return moved;
+}
+
+}  // namespace finetuned

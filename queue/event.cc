@@ -1,0 +1,106 @@
+#include "queue/event.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace finetuned {
+
+const char* Name(EventType type) {
+  switch (type) {
+    case EventType::kCreated: return "CREATED";
+    case EventType::kStarted: return "STARTED";
+    case EventType::kDataValidated: return "DATA_VALIDATED";
+    case EventType::kModelInitialized: return "MODEL_INITIALIZED";
+    case EventType::kTrainUpdated: return "TRAIN_UPDATED";
+    case EventType::kTrainFinished: return "TRAIN_FINISHED";
+    case EventType::kCompleted: return "COMPLETED";
+    case EventType::kCanceled: return "CANCELED";
+    case EventType::kFailed: return "FAILED";
+    case EventType::kEvaluated: return "EVALUATED";
+    case EventType::kCheckpointSaved: return "CHECKPOINT_SAVED";
+    case EventType::kRequeued: return "REQUEUED";
+    case EventType::kStopRequested: return "STOP_REQUESTED";
+    case EventType::kResumed: return "RESUMED";
+    case EventType::kOther: return "OTHER";
+  }
+  return "?";
+}
+
+std::optional<EventType> ParseEventType(std::string_view name) {
+  for (const EventType type : kAllEventTypes) {
+    if (name == Name(type)) return type;
+  }
+  return std::nullopt;
+}
+
+bool IsReportable(EventType type) {
+  switch (type) {
+    case EventType::kStarted:
+    case EventType::kDataValidated:
+    case EventType::kModelInitialized:
+    case EventType::kTrainUpdated:
+    case EventType::kTrainFinished:
+    case EventType::kEvaluated:
+    case EventType::kCheckpointSaved:
+    case EventType::kResumed:
+    case EventType::kOther:
+      return true;
+    default:
+      return false;
+  }
+}
+
+std::string CreatedMessage() { return "Run created."; }
+std::string StartedMessage() { return "Run started."; }
+std::string DataValidatedMessage() { return "Training data validated."; }
+
+std::string ModelInitializedMessage(const std::string& model) {
+  return absl::StrCat("Model data downloaded and initialized for base model `", model, "`.");
+}
+
+std::string TrainUpdatedMessage(const ProgressNumbers& progress) {
+  std::string message;
+  if (progress.max_tokens > 0) {
+    absl::StrAppend(&message, "[token=", progress.tokens, "/", progress.max_tokens, "]");
+  } else {
+    if (progress.epochs > 0) {
+      absl::StrAppend(&message, "[epoch=", progress.epoch, "/", progress.epochs, "]");
+    }
+    absl::StrAppend(&message, "[batch=", progress.batch, "/", progress.batches, "]");
+  }
+  if (progress.remaining.has_value()) {
+    absl::StrAppend(&message, "[ETA=", FormatEta(*progress.remaining), "]");
+  }
+  if (progress.train_loss.has_value()) {
+    absl::StrAppend(&message, absl::StrFormat(" Train loss: %.2f", *progress.train_loss));
+  }
+  return message;
+}
+
+std::string TrainFinishedMessage() { return "Training completed."; }
+std::string CompletedMessage() { return "Run completed. Final weights uploaded."; }
+std::string CanceledMessage() { return "Run canceled."; }
+
+std::string EvaluatedMessage(double loss, int64_t step) {
+  return absl::StrFormat("Eval loss: %.4f after %d batches.", loss, step);
+}
+
+std::string CheckpointSavedMessage(const std::string& path) {
+  return absl::StrCat("Checkpoint saved: ", path);
+}
+
+std::string ResumedMessage(const std::string& checkpoint) {
+  return absl::StrCat("Resumed from checkpoint ", checkpoint, ".");
+}
+
+std::string FormatEta(absl::Duration remaining) {
+  const double seconds = std::max(1.0, std::ceil(absl::ToDoubleSeconds(remaining)));
+  if (seconds < 60) return absl::StrFormat("%.0fs", seconds);
+  if (seconds < 3600) return absl::StrFormat("%.0fmin", std::ceil(seconds / 60));
+  if (seconds < 86400) return absl::StrFormat("%.0fhr", std::ceil(seconds / 3600));
+  return absl::StrFormat("%.0fd", std::ceil(seconds / 86400));
+}
+
+}  // namespace finetuned

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/time/time.h"
+
+namespace finetuned {
+
+// Kinds of events. The values and names are those of finetuned.v1.RunEvent.Type.
+enum class EventType {
+  kCreated = 1,
+  kStarted = 2,
+  kDataValidated = 3,
+  kModelInitialized = 4,
+  kTrainUpdated = 5,
+  kTrainFinished = 6,
+  kCompleted = 7,
+  kCanceled = 8,
+  kFailed = 9,
+  kEvaluated = 10,
+  kCheckpointSaved = 11,
+  kRequeued = 12,
+  kStopRequested = 13,
+  kResumed = 14,
+  kOther = 15,
+};
+
+inline constexpr std::array<EventType, 15> kAllEventTypes = {
+    EventType::kCreated,   EventType::kStarted,        EventType::kDataValidated,
+    EventType::kModelInitialized, EventType::kTrainUpdated, EventType::kTrainFinished,
+    EventType::kCompleted, EventType::kCanceled,       EventType::kFailed,
+    EventType::kEvaluated, EventType::kCheckpointSaved, EventType::kRequeued,
+    EventType::kStopRequested, EventType::kResumed,    EventType::kOther,
+};
+
+const char* Name(EventType type);
+std::optional<EventType> ParseEventType(std::string_view name);
+
+// Whether a worker may report events of this type; the others are the service's own.
+bool IsReportable(EventType type);
+
+// An event as it is stored.
+struct Event {
+  int64_t seq = 0;
+  absl::Time event_time;
+  int64_t epoch = 0;
+  EventType type = EventType::kOther;
+  std::string message;
+  // Serialised RunEvent with worker_time and detail only.
+  std::string detail;
+};
+
+// What a message about progress is made of; fields as in finetuned.v1.Progress.
+struct ProgressNumbers {
+  int64_t epoch = 0;
+  int64_t epochs = 0;
+  int64_t batch = 0;
+  int64_t batches = 0;
+  int64_t tokens = 0;
+  int64_t max_tokens = 0;
+  std::optional<absl::Duration> remaining;
+  std::optional<double> train_loss;
+};
+
+// The messages of the hosted product, word for word where it has them.
+std::string CreatedMessage();
+std::string StartedMessage();
+std::string DataValidatedMessage();
+std::string ModelInitializedMessage(const std::string& model);
+// `[epoch=1/1][batch=50/56][ETA=5min] Train loss: 1.71`; in tokens where the duration is.
+std::string TrainUpdatedMessage(const ProgressNumbers& progress);
+std::string TrainFinishedMessage();
+std::string CompletedMessage();
+std::string CanceledMessage();
+std::string EvaluatedMessage(double loss, int64_t step);
+std::string CheckpointSavedMessage(const std::string& path);
+std::string ResumedMessage(const std::string& checkpoint);
+
+// `45s`, `5min`, `2hr`, `3d`: rounded up, so that it never says 0 while there is something left.
+std::string FormatEta(absl::Duration remaining);
+
+}  // namespace finetuned

@@ -1,0 +1,53 @@
+#include "queue/placement.h"
+
+#include <gtest/gtest.h>
+
+namespace finetuned {
+namespace {
+
+Candidate Waiting(int64_t run_id, int cpus, int gpus = 0) {
+  Candidate candidate;
+  candidate.run_id = run_id;
+  candidate.needed.cpus = cpus;
+  candidate.needed.gpus = gpus;
+  return candidate;
+}
+
+std::vector<int64_t> Ids(const std::vector<Candidate>& chosen) {
+  std::vector<int64_t> ids;
+  for (const Candidate& candidate : chosen) ids.push_back(candidate.run_id);
+  return ids;
+}
+
+TEST(Placement, TakesInOrderWhatFitsTogether) {
+  const Shape free{0, "", 4, 0};
+  EXPECT_EQ(Ids(ChooseRuns({Waiting(1, 2), Waiting(2, 2), Waiting(3, 1)}, free, 10)),
+            (std::vector<int64_t>{1, 2}));
+}
+
+TEST(Placement, ALargeRunDoesNotKeepASmallWorkerIdle) {
+  const Shape free{0, "", 2, 0};
+  EXPECT_EQ(Ids(ChooseRuns({Waiting(1, 1, 8), Waiting(2, 2)}, free, 10)),
+            (std::vector<int64_t>{2}));
+}
+
+TEST(Placement, TakesNoMoreThanAskedFor) {
+  const Shape free{0, "", 8, 0};
+  EXPECT_EQ(Ids(ChooseRuns({Waiting(1, 1), Waiting(2, 1)}, free, 1)), (std::vector<int64_t>{1}));
+  EXPECT_TRUE(ChooseRuns({Waiting(1, 1)}, free, 0).empty());
+}
+
+TEST(Placement, EachNeedCountsToTheLastUnit) {
+  const Shape free{2, "h200", 4, 100};
+  EXPECT_TRUE(Fits({2, "h200", 4, 100}, free));
+  EXPECT_TRUE(Fits({2, "", 4, 0}, free));
+  EXPECT_FALSE(Fits({3, "h200", 4, 100}, free));
+  EXPECT_FALSE(Fits({2, "h200", 5, 100}, free));
+  EXPECT_FALSE(Fits({2, "h200", 4, 101}, free));
+  EXPECT_FALSE(Fits({2, "a100", 4, 100}, free));
+  const Shape rest = Minus(free, {1, "h200", 3, 40});
+  EXPECT_TRUE(rest == (Shape{1, "h200", 1, 60}));
+}
+
+}  // namespace
+}  // namespace finetuned

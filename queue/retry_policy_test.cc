@@ -1,0 +1,147 @@
+#include "queue/retry_policy.h"
+
+#include <gtest/gtest.h>
+
+namespace finetuned {
+namespace {
+
+constexpr int kInfraRetries = 2;
+
+RunSnapshot Running() {
+  RunSnapshot run;
+  run.run_id = 1;
+  run.state = RunState::kRunning;
+  run.epoch = 1;
+  return run;
+}
+
+AttemptEnd Exit(int code) {
+  AttemptEnd end;
+  end.exit_code = code;
+  return end;
+}
+
+AttemptEnd Signal(int signal, bool by_worker = false) {
+  AttemptEnd end;
+  end.signal = signal;
+  end.signaled_by_worker = by_worker;
+  return end;
+}
+
+AttemptEnd Lost() {
+  AttemptEnd end;
+  end.lost = true;
+  return end;
+}
+
+TEST(RetryPolicy, FinishedTrainingCompletesTheRun) {
+  AttemptEnd end = Exit(0);
+  end.finished = true;
+  const AttemptDecision decision = DecideAttemptEnd(Running(), end, kInfraRetries);
+  EXPECT_EQ(decision.transition, RunTransition::kComplete);
+  EXPECT_EQ(decision.event, EventType::kCompleted);
+  EXPECT_EQ(decision.message, "Run completed. Final weights uploaded.");
+}
+
+TEST(RetryPolicy, AnAcknowledgedCancelWinsOverEveryWayOfEnding) {
+  RunSnapshot run = Running();
+  run.state = RunState::kTerminating;
+  run.stop_requested = StopKind::kCancel;
+  AttemptEnd finished = Exit(0);
+  finished.finished = true;
+  for (const AttemptEnd& end : {finished, Exit(1), Exit(65), Signal(9), Lost()}) {
+    const AttemptDecision decision = DecideAttemptEnd(run, end, kInfraRetries);
+    EXPECT_EQ(decision.transition, RunTransition::kStop);
+    EXPECT_EQ(decision.event, EventType::kCanceled);
+  }
+}
+
+TEST(RetryPolicy, UserErrorsAreNeverRetried) {
+  RunSnapshot run = Running();
+  run.max_retries = 100;
+  AttemptEnd said = Exit(1);
+  said.failure.attribution = Attribution::kUser;
+  said.failure.code = "UNKNOWN_EXAMPLE_TYPE";
+  said.failure.message = "Found keys";
+  for (const AttemptEnd& end : {Exit(64), Exit(65), Exit(78), said}) {
+    const AttemptDecision decision = DecideAttemptEnd(run, end, kInfraRetries);
+    EXPECT_EQ(decision.transition, RunTransition::kFail);
+    EXPECT_EQ(decision.failure.attribution, Attribution::kUser);
+  }
+  EXPECT_EQ(DecideAttemptEnd(run, said, kInfraRetries).message, "Found keys");
+  EXPECT_EQ(DecideAttemptEnd(run, said, kInfraRetries).failure.code, "UNKNOWN_EXAMPLE_TYPE");
+}
+
+TEST(RetryPolicy, InfrastructureIsRetriedUpToItsOwnLimitAndNotTheUsers) {
+  for (const AttemptEnd& end : {Lost(), Signal(9), Exit(75)}) {
+    RunSnapshot run = Running();
+    AttemptDecision decision = DecideAttemptEnd(run, end, kInfraRetries);
+    EXPECT_EQ(decision.transition, RunTransition::kRequeue);
+    EXPECT_EQ(decision.infra_losses, 1);
+    EXPECT_EQ(decision.trainer_failures, 0);
+    run.infra_losses = kInfraRetries - 1;
+    EXPECT_EQ(DecideAttemptEnd(run, end, kInfraRetries).transition, RunTransition::kRequeue);
+    run.infra_losses = kInfraRetries;
+    decision = DecideAttemptEnd(run, end, kInfraRetries);
+    EXPECT_EQ(decision.transition, RunTransition::kFail);
+    EXPECT_EQ(decision.failure.code, "INFRASTRUCTURE_RETRIES_EXHAUSTED");
+  }
+}
+
+TEST(RetryPolicy, ATrainersFailureIsRetriedAsOftenAsTheUserSaid) {
+  RunSnapshot run = Running();
+  AttemptDecision decision = DecideAttemptEnd(run, Exit(1), kInfraRetries);
+  EXPECT_EQ(decision.transition, RunTransition::kFail);
+  EXPECT_EQ(decision.failure.code, "TRAINER_FAILED");
+  run.max_retries = 2;
+  run.trainer_failures = 1;
+  decision = DecideAttemptEnd(run, Exit(1), kInfraRetries);
+  EXPECT_EQ(decision.transition, RunTransition::kRequeue);
+  EXPECT_EQ(decision.trainer_failures, 2);
+  EXPECT_EQ(decision.infra_losses, 0);
+  run.trainer_failures = 2;
+  EXPECT_EQ(DecideAttemptEnd(run, Exit(1), kInfraRetries).transition, RunTransition::kFail);
+}
+
+TEST(RetryPolicy, MemoryThatRanOutWouldRunOutAgain) {
+  AttemptEnd end = Signal(9);
+  end.out_of_memory = true;
+  const AttemptDecision decision = DecideAttemptEnd(Running(), end, kInfraRetries);
+  EXPECT_EQ(decision.transition, RunTransition::kFail);
+  EXPECT_EQ(decision.failure.code, "OUT_OF_MEMORY");
+}
+
+TEST(RetryPolicy, APreemptedAttemptIsQueuedAgainAtNoCost) {
+  AttemptEnd end = Exit(75);
+  end.stop = StopKind::kPreempt;
+  const AttemptDecision decision = DecideAttemptEnd(Running(), end, kInfraRetries);
+  EXPECT_EQ(decision.transition, RunTransition::kRequeue);
+  EXPECT_EQ(decision.infra_losses, 0);
+  EXPECT_EQ(decision.trainer_failures, 0);
+}
+
+TEST(RetryPolicy, ATrainerThatExitsWithoutFinishingHasFailed) {
+  EXPECT_EQ(DecideAttemptEnd(Running(), Exit(0), kInfraRetries).failure.code, "EXITED_EARLY");
+}
+
+TEST(RetryPolicy, AnOverdueRunIsNotQueuedAgain) {
+  RunSnapshot run = Running();
+  run.overdue = true;
+  EXPECT_EQ(DecideAttemptEnd(run, Lost(), kInfraRetries).failure.code, "MAX_RUN_TIME");
+  run.overdue = false;
+  run.state = RunState::kTerminating;
+  run.stop_requested = StopKind::kDeadline;
+  EXPECT_EQ(DecideAttemptEnd(run, Exit(75), kInfraRetries).failure.code, "MAX_RUN_TIME");
+}
+
+TEST(RetryPolicy, TheRequeueSaysFromWhereItGoesOn) {
+  RunSnapshot run = Running();
+  EXPECT_NE(DecideAttemptEnd(run, Lost(), kInfraRetries).message.find("from the beginning"),
+            std::string::npos);
+  run.has_checkpoint = true;
+  EXPECT_NE(DecideAttemptEnd(run, Lost(), kInfraRetries).message.find("newest checkpoint"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace finetuned

@@ -1,0 +1,24 @@
+#include "queue/run.h"
+
+namespace finetuned {
+
+const char* Name(StopKind kind) {
+  switch (kind) {
+    case StopKind::kNone: return "";
+    case StopKind::kCancel: return "CANCEL";
+    case StopKind::kPause: return "PAUSE";
+    case StopKind::kPreempt: return "PREEMPT";
+    case StopKind::kDeadline: return "DEADLINE";
+  }
+  return "";
+}
+
+std::optional<StopKind> ParseStopKind(std::string_view name) {
+  for (const StopKind kind : {StopKind::kNone, StopKind::kCancel, StopKind::kPause,
+                              StopKind::kPreempt, StopKind::kDeadline}) {
+    if (name == Name(kind)) return kind;
+  }
+  return std::nullopt;
+}
+
+}  // namespace finetuned

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/time/time.h"
+#include "queue/run_state.h"
+
+namespace finetuned {
+
+// The stop that a run was asked for. The values are those of finetuned.v1.StopKind.
+enum class StopKind { kNone = 0, kCancel = 1, kPause = 2, kPreempt = 3, kDeadline = 4 };
+
+// The name, as in the proto and in SQL; empty for kNone.
+const char* Name(StopKind kind);
+// kNone for an empty text; nothing for one that is no name.
+std::optional<StopKind> ParseStopKind(std::string_view name);
+
+// Place in the queue before arrival counts; smaller goes first. The values of finetuned.v1.Scheduling.Priority less one.
+enum class Priority { kHigh = 0, kAuto = 1, kLow = 2, kLowest = 3 };
+inline constexpr int kPriorityCount = 4;
+
+// A run as it is stored. Serialised messages are opaque here: only the daemon reads them.
+struct Run {
+  int64_t run_id = 0;
+  std::string workspace;
+  std::string owner_email;
+  std::string name;
+  std::string uid;
+  RunState state = RunState::kPending;
+  StopKind stop_requested = StopKind::kNone;
+  int64_t epoch = 0;
+  int64_t last_seq = 0;
+  int shape_id = 0;
+  Priority priority = Priority::kAuto;
+  int64_t queue_pos = 0;
+  absl::Time create_time;
+  absl::Time update_time;
+  std::optional<absl::Time> start_time;
+  std::optional<absl::Time> end_time;
+  std::optional<absl::Time> estimated_end_time;
+  std::string state_reason;
+  std::map<std::string, std::string> labels;
+  // Serialised RunSpec, Progress, and Failure; the last two may be empty.
+  std::string spec;
+  std::string progress;
+  std::string failure;
+  std::string experiment_path;
+  // Relative to the artifact root; empty without one.
+  std::string latest_checkpoint;
+  // The worker that holds its lease; empty without one.
+  std::string worker;
+};
+
+// The part of a run that decisions are made on, read under the row's lock together with its lease.
+struct RunSnapshot {
+  int64_t run_id = 0;
+  RunState state = RunState::kPending;
+  StopKind stop_requested = StopKind::kNone;
+  int64_t epoch = 0;
+  int64_t last_seq = 0;
+  int trainer_failures = 0;
+  int infra_losses = 0;
+  int max_retries = 0;
+  // Of the lease; 0 without one.
+  int64_t lease_epoch = 0;
+  int64_t session_id = 0;
+  bool lease_expired = false;
+  // Of the newest attempt; 0 without one.
+  int64_t acked_report = 0;
+  bool has_checkpoint = false;
+  // Whether the wall-clock limit is over.
+  bool overdue = false;
+
+  // Whether a worker session may still write for this attempt. Everything a worker writes is fenced by this, in the
+  // transaction that writes.
+  bool HeldBy(int64_t session, int64_t attempt_epoch) const {
+    return !IsTerminal(state) && epoch == attempt_epoch && lease_epoch == attempt_epoch &&
+           session_id == session;
+  }
+};
+
+}  // namespace finetuned

@@ -1,0 +1,59 @@
+#include "queue/wait.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace finetuned {
+namespace {
+
+std::string Describe(const Shape& shape) {
+  std::string text = absl::StrCat(shape.cpus, shape.cpus == 1 ? " CPU core" : " CPU cores");
+  if (shape.gpus > 0) {
+    absl::StrAppend(&text, ", ", shape.gpus, " ", shape.gpu_type, shape.gpu_type.empty() ? "" : " ",
+                    shape.gpus == 1 ? "GPU" : "GPUs");
+  }
+  if (shape.memory_bytes > 0) {
+    absl::StrAppend(&text, ", ", shape.memory_bytes >> 20, " MiB of memory");
+  }
+  return text;
+}
+
+bool HasMore(const Shape& a, const Shape& b) {
+  if (a.gpus != b.gpus) return a.gpus > b.gpus;
+  if (a.cpus != b.cpus) return a.cpus > b.cpus;
+  return a.memory_bytes > b.memory_bytes;
+}
+
+}  // namespace
+
+WaitExplanation ExplainWait(const Shape& needed, int64_t position,
+                            const std::vector<WorkerRoom>& workers) {
+  WaitExplanation explanation;
+  bool large_enough = false;
+  bool has_room = false;
+  for (const WorkerRoom& worker : workers) {
+    if (!explanation.free.has_value() || HasMore(worker.free, *explanation.free)) {
+      explanation.free = worker.free;
+    }
+    large_enough = large_enough || Fits(needed, worker.capacity);
+    has_room = has_room || Fits(needed, worker.free);
+  }
+  const std::string place = absl::StrCat("Number ", position, " in the queue. ");
+  if (workers.empty()) {
+    explanation.reason = WaitReason::kNoWorker;
+    explanation.sentence = place + "No worker is connected: start one with `finetuned worker`.";
+  } else if (!large_enough) {
+    explanation.reason = WaitReason::kNoSuchCapacity;
+    explanation.sentence = absl::StrCat(place, "It needs ", Describe(needed),
+                                        ", more than any connected worker has in all.");
+  } else if (!has_room) {
+    explanation.reason = WaitReason::kWorkersBusy;
+    explanation.sentence = absl::StrCat(place, "It needs ", Describe(needed),
+                                        "; the workers that are large enough are busy.");
+  } else {
+    explanation.reason = WaitReason::kAboutToStart;
+    explanation.sentence = place + "A worker has room and is about to take it.";
+  }
+  return explanation;
+}
+
+}  // namespace finetuned

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "queue/placement.h"
+
+// Why a run is waiting: a pure decision over what it needs and what the workers have.
+
+namespace finetuned {
+
+// The values are those of finetuned.v1.Wait.Reason.
+enum class WaitReason {
+  kNoWorker = 1,
+  kNoSuchCapacity = 2,
+  kWorkersBusy = 3,
+  kAboutToStart = 4,
+};
+
+// A worker that takes runs.
+struct WorkerRoom {
+  Shape capacity;
+  Shape free;
+};
+
+struct WaitExplanation {
+  WaitReason reason = WaitReason::kNoWorker;
+  // The most that one worker has free; nothing without workers.
+  std::optional<Shape> free;
+  // One sentence for a person.
+  std::string sentence;
+};
+
+// `position`: place among the waiting runs of the same needs, from 1.
+WaitExplanation ExplainWait(const Shape& needed, int64_t position,
+                            const std::vector<WorkerRoom>& workers);
+
+}  // namespace finetuned
