@@ -1,0 +1,415 @@
+#include "worker/attempt.h"
+
+#include <algorithm>
+
+#include "base/backoff.h"
+#include "base/file.h"
+#include "base/logging.h"
+#include "base/status.h"
+#include "base/time.h"
+
+namespace finetuned {
+namespace {
+
+constexpr size_t kStderrTailBytes = 4096;
+constexpr size_t kErrorFileBytes = 64 * 1024;
+
+// Errors that the next try cannot heal.
+bool IsFinal(const absl::Status& status) {
+  return absl::IsInvalidArgument(status) || absl::IsNotFound(status) || absl::IsDataLoss(status);
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<Attempt>> Attempt::Open(const AttemptDir& dir,
+                                                       const Options& options) {
+  std::shared_ptr<Attempt> attempt(new Attempt(dir, options));
+  FT_ASSIGN_OR_RETURN(attempt->lease_, dir.ReadLease());
+  FT_ASSIGN_OR_RETURN(AttemptNotes notes, dir.ReadNotes());
+  FT_ASSIGN_OR_RETURN(attempt->journal_, Journal::Open(dir.File("journal")));
+  FT_RETURN_IF_ERROR(attempt->journal_->Ack(attempt->lease_.acked_report()));
+  attempt->gpus_ = notes.gpus;
+  attempt->ResetTail();
+  const absl::StatusOr<v1::AttemptEnd> end = dir.ReadEnd();
+  if (!end.ok() && !absl::IsNotFound(end.status())) return end.status();
+  {
+    MutexLock lock(attempt->mutex_);
+    attempt->notes_ = std::move(notes);
+    if (end.ok()) {
+      attempt->phase_ = AttemptPhase::kEnded;
+      attempt->end_ = *end;
+    }
+  }
+  attempt->thread_ = std::thread([raw = attempt.get()] { raw->Run(); });
+  return attempt;
+}
+
+Attempt::~Attempt() { Detach(); }
+
+void Attempt::Detach() {
+  {
+    MutexLock lock(mutex_);
+    detaching_ = true;
+    wake_.NotifyAll();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void Attempt::Run() {
+  while (true) {
+    const bool more = Tick();
+    MutexLock lock(mutex_);
+    if (!more || detaching_) return;
+    if (!woken_) wake_.WaitFor(mutex_, options_.poll_interval);
+    woken_ = false;
+    if (detaching_) return;
+  }
+}
+
+bool Attempt::Tick() {
+  AttemptPhase phase;
+  bool completed;
+  {
+    MutexLock lock(mutex_);
+    phase = phase_;
+    completed = completed_;
+  }
+  PruneCheckpoints();
+  switch (phase) {
+    case AttemptPhase::kStarting: StartTrainer(); break;
+    case AttemptPhase::kRunning:
+    case AttemptPhase::kStopping: Follow(); break;
+    case AttemptPhase::kEnded: break;
+    case AttemptPhase::kAbandoned: FinishAbandoned(); break;
+  }
+  if (completed) {
+    const absl::Status status = dir_.Remove();
+    if (!status.ok()) {
+      Log(LogLevel::kError, "the folder of an attempt cannot be removed", {{"error", status}});
+    }
+    MutexLock lock(mutex_);
+    forgotten_ = true;
+  }
+  const bool gone = forgotten();
+  if (gone) options_.on_change();
+  return !gone;
+}
+
+void Attempt::StartTrainer() {
+  absl::StatusOr<Observation> seen = options_.engine->Observe(dir_);
+  absl::Status status = seen.status();
+  if (seen.ok() && seen->state == Observation::State::kNotStarted) {
+    AttemptNotes notes;
+    {
+      MutexLock lock(mutex_);
+      notes = notes_;
+    }
+    const absl::StatusOr<TrainerSpec> spec = options_.prepare(lease_, dir_, notes);
+    status = spec.ok() ? options_.engine->Start(dir_, *spec) : spec.status();
+  }
+  if (!status.ok()) {
+    Log(LogLevel::kError, "cannot start a trainer, trying again",
+        {{"run", lease_.run()}, {"error", status}});
+    WaitAndGoOn(absl::Seconds(1));
+    return;
+  }
+  Log(LogLevel::kInfo, "trainer started or adopted",
+      {{"run", lease_.run()}, {"attempt", lease_.attempt().epoch()}});
+  MutexLock lock(mutex_);
+  phase_ = StepAttempt(phase_, AttemptInput::kStarted).phase;
+  woken_ = true;
+  if (phase_ == AttemptPhase::kAbandoned) {
+    const absl::Status killed = options_.engine->Kill(dir_);
+    if (!killed.ok()) Log(LogLevel::kError, "cannot kill a trainer", {{"error", killed}});
+  } else if (notes_.stop != v1::STOP_KIND_UNSPECIFIED) {
+    SignalStop();
+  }
+}
+
+void Attempt::Follow() {
+  const absl::StatusOr<Observation> seen = options_.engine->Observe(dir_);
+  if (!seen.ok()) {
+    Log(LogLevel::kError, "cannot observe a trainer",
+        {{"run", lease_.run()}, {"error", seen.status()}});
+    return;
+  }
+  const bool gone = seen->state == Observation::State::kExited ||
+                    seen->state == Observation::State::kLost;
+  if (!facts_.started && seen->exit.start_error == 0) {
+    Journal::Entry entry;
+    entry.event.emplace();
+    entry.event->set_type(v1::RunEvent::STARTED);
+    *entry.event->mutable_worker_time() = ToProtoTime(options_.clock->Now());
+    facts_.started = true;
+    entry.offset = tail_->offset();
+    entry.facts = facts_;
+    if (!journal_->Append({entry}).ok()) return ResetTail();
+    options_.on_change();
+  }
+  // Observed before the lines are read: all that the trainer wrote is there then.
+  if (Drain(gone) && gone) RecordEnd(*seen);
+}
+
+bool Attempt::Drain(bool gone) {
+  while (!journal_->full()) {
+    const absl::StatusOr<std::vector<EventTail::Line>> lines = tail_->Read(gone);
+    absl::Status status = lines.status();
+    if (lines.ok()) {
+      status = KeepLines(*lines);
+      if (status.ok() && lines->empty()) return true;
+    }
+    if (!status.ok()) {
+      Log(LogLevel::kWarning, "reports cannot be kept now, trying again",
+          {{"run", lease_.run()}, {"error", status}});
+      ResetTail();
+      return false;
+    }
+    MutexLock lock(mutex_);
+    if (detaching_ || phase_ == AttemptPhase::kAbandoned) return false;
+  }
+  return false;
+}
+
+absl::Status Attempt::KeepLines(const std::vector<EventTail::Line>& lines) {
+  std::vector<Journal::Entry> ready;
+  const auto take = [&](std::vector<Journal::Entry> entries) {
+    for (Journal::Entry& entry : entries) ready.push_back(std::move(entry));
+  };
+  const auto keep = [&]() -> absl::Status {
+    if (ready.empty()) return absl::OkStatus();
+    FT_RETURN_IF_ERROR(journal_->Append(std::move(ready)));
+    ready.clear();
+    // Set by the journal.
+    facts_.checkpoint_report = journal_->facts().checkpoint_report;
+    options_.on_change();
+    return absl::OkStatus();
+  };
+  for (const EventTail::Line& line : lines) {
+    const Translated translated = TranslateLine(line.text, options_.clock->Now(), facts_);
+    Journal::Entry entry;
+    entry.event = translated.event;
+    entry.offset = line.end_offset;
+    if (translated.checkpoint.has_value()) {
+      take(limiter_.Flush());
+      FT_RETURN_IF_ERROR(keep());
+      FT_RETURN_IF_ERROR(PublishLine(*translated.checkpoint, entry));
+    }
+    entry.facts = facts_;
+    take(limiter_.Offer(std::move(entry), options_.clock->SinceBoot()));
+  }
+  take(limiter_.Poll(options_.clock->SinceBoot()));
+  return keep();
+}
+
+absl::Status Attempt::PublishLine(const CheckpointLine& line, Journal::Entry& entry) {
+  Backoff backoff({absl::Milliseconds(200), absl::Seconds(10)});
+  int failures = 0;
+  while (true) {
+    if (!MayPublish()) {
+      // Not held for certain: it is confirmed, or lost, with the next answer.
+      if (!WaitAndGoOn(absl::Milliseconds(200))) return absl::CancelledError("abandoned");
+      continue;
+    }
+    absl::StatusOr<v1::RunEvent> event =
+        publisher_.Publish(lease_, line, [this] { return MayPublish(); });
+    if (event.ok()) {
+      entry.event = *std::move(event);
+      *entry.event->mutable_worker_time() = ToProtoTime(options_.clock->Now());
+      facts_.checkpoint_name = line.name;
+      facts_.checkpoint_step = line.step;
+      facts_.publish_error.clear();
+      return absl::OkStatus();
+    }
+    Log(LogLevel::kWarning, "a checkpoint cannot be published",
+        {{"run", lease_.run()}, {"checkpoint", line.name}, {"error", event.status()}});
+    if (absl::IsFailedPrecondition(event.status()) && !MayPublish()) continue;
+    if (IsFinal(event.status()) || ++failures >= options_.publish_tries) {
+      facts_.publish_error = std::string(event.status().message()).substr(0, 1000);
+      entry.event = OtherEvent("checkpoint " + line.name + " not published: " + facts_.publish_error,
+                               options_.clock->Now());
+      return absl::OkStatus();
+    }
+    if (!WaitAndGoOn(backoff.Next())) return absl::CancelledError("abandoned");
+  }
+}
+
+void Attempt::RecordEnd(const Observation& observation) {
+  absl::Status status = absl::OkStatus();
+  std::vector<Journal::Entry> rest = limiter_.Flush();
+  if (!rest.empty()) status = journal_->Append(std::move(rest));
+  if (status.ok()) status = journal_->Flush();
+  if (!status.ok()) return ResetTail();
+  const LastWords words = ReadLastWords();
+  v1::AttemptEnd end;
+  {
+    MutexLock lock(mutex_);
+    const AttemptStep step = StepAttempt(phase_, AttemptInput::kTrainerGone);
+    if (!step.record_end) return;
+    end = MakeEnd(facts_, notes_, observation, words, options_.clock->Now());
+    status = dir_.WriteEnd(end);
+    if (!status.ok()) {
+      Log(LogLevel::kError, "cannot record the end of an attempt, trying again",
+          {{"error", status}});
+      return;
+    }
+    phase_ = step.phase;
+    end_ = end;
+  }
+  Log(LogLevel::kInfo, "trainer ended",
+      {{"run", lease_.run()}, {"attempt", lease_.attempt().epoch()},
+       {"finished", end.finished() ? 1 : 0}, {"exit_code", end.exit_code()},
+       {"signal", end.signal()}, {"cpu_seconds", observation.exit.cpu_seconds},
+       {"max_rss_bytes", observation.exit.max_rss_bytes}, {"failure", end.failure().code()}});
+  options_.on_change();
+}
+
+void Attempt::FinishAbandoned() {
+  const absl::StatusOr<Observation> seen = options_.engine->Observe(dir_);
+  if (!seen.ok()) return;
+  if (seen->state == Observation::State::kRunning) {
+    const absl::Status status = options_.engine->Kill(dir_);
+    if (!status.ok()) Log(LogLevel::kError, "cannot kill a trainer", {{"error", status}});
+    return;
+  }
+  if (!StepAttempt(AttemptPhase::kAbandoned, AttemptInput::kTrainerGone).forget) return;
+  const absl::Status status = dir_.Remove();
+  // A shim that the agent before had just started: it is seen and killed in the next round.
+  if (absl::IsUnavailable(status)) return;
+  if (!status.ok()) {
+    Log(LogLevel::kError, "the folder of an attempt cannot be removed", {{"error", status}});
+  }
+  MutexLock lock(mutex_);
+  forgotten_ = true;
+}
+
+void Attempt::ResetTail() {
+  facts_ = journal_->facts();
+  tail_.emplace(dir_.File("events.jsonl"), journal_->offset());
+  limiter_ = ProgressLimiter();
+}
+
+void Attempt::PruneCheckpoints() {
+  const AttemptFacts facts = journal_->facts();
+  if (facts.checkpoint_report <= pruned_report_ || facts.checkpoint_report > journal_->acked() ||
+      !MayPublish()) {
+    return;
+  }
+  pruned_report_ = facts.checkpoint_report;
+  const absl::Status status = publisher_.Prune(lease_, facts.checkpoint_step);
+  if (!status.ok()) {
+    Log(LogLevel::kWarning, "old checkpoints cannot be deleted",
+        {{"run", lease_.run()}, {"error", status}});
+  }
+}
+
+LastWords Attempt::ReadLastWords() const {
+  LastWords words;
+  const std::string path = lease_.artifact_path() + "/attempts/" +
+                           std::to_string(lease_.attempt().epoch()) + "/stderr.log";
+  const absl::StatusOr<ArtifactStore::Entry> file = options_.store->Head(path);
+  if (file.ok()) {
+    constexpr auto kTail = static_cast<int64_t>(kStderrTailBytes);
+    const auto range =
+        options_.store->ReadRange(path, std::max<int64_t>(0, file->size_bytes - kTail), kTail);
+    if (range.ok()) words.stderr_tail = ToValidUtf8(range->data);
+    // Replacing bytes makes it longer.
+    while (words.stderr_tail.size() > kStderrTailBytes) {
+      size_t cut = words.stderr_tail.size() - kStderrTailBytes;
+      while (cut < words.stderr_tail.size() && (words.stderr_tail[cut] & 0xC0) == 0x80) ++cut;
+      words.stderr_tail.erase(0, cut);
+    }
+  }
+  const absl::StatusOr<std::string> error = ReadFile(dir_.File("error.json"), kErrorFileBytes);
+  if (error.ok()) words.error_file = ToValidUtf8(*error);
+  return words;
+}
+
+void Attempt::WantStop(v1::StopKind stop) {
+  MutexLock lock(mutex_);
+  CarryOutStop(stop, false);
+}
+
+void Attempt::SelfStop() {
+  MutexLock lock(mutex_);
+  if (!notes_.self_stopped) CarryOutStop(v1::PREEMPT, true);
+}
+
+void Attempt::CarryOutStop(v1::StopKind stop, bool self_stop) {
+  if (phase_ == AttemptPhase::kEnded || phase_ == AttemptPhase::kAbandoned) return;
+  const v1::StopKind combined = CombineStops(notes_.stop, stop);
+  if (combined == notes_.stop && !self_stop) return;
+  notes_.stop = combined;
+  notes_.self_stopped = notes_.self_stopped || self_stop;
+  Log(LogLevel::kInfo, "stopping a trainer",
+      {{"run", lease_.run()}, {"stop", StopWord(combined)}, {"self_stop", self_stop ? 1 : 0}});
+  // Before the signal: the next agent must know whose it was.
+  const absl::Status status = dir_.WriteNotes(notes_);
+  if (!status.ok()) Log(LogLevel::kError, "cannot record a stop", {{"error", status}});
+  if (phase_ != AttemptPhase::kStarting) SignalStop();
+}
+
+void Attempt::SignalStop() {
+  absl::Status status = dir_.WriteControl(notes_.stop, options_.clock->Now() + notes_.grace);
+  if (!status.ok()) Log(LogLevel::kError, "cannot write the control file", {{"error", status}});
+  phase_ = StepAttempt(phase_, AttemptInput::kStopWanted).phase;
+  status = options_.engine->Stop(dir_);
+  if (!status.ok()) Log(LogLevel::kError, "cannot signal a trainer", {{"error", status}});
+  woken_ = true;
+  wake_.NotifyAll();
+}
+
+void Attempt::Abandon() {
+  MutexLock lock(mutex_);
+  if (phase_ == AttemptPhase::kAbandoned) return;
+  // An ended one is not current any more as soon as its end is stored: a renewal may hear that first.
+  const bool ended = phase_ == AttemptPhase::kEnded;
+  const AttemptStep step = StepAttempt(phase_, AttemptInput::kLeaseLost);
+  phase_ = step.phase;
+  end_.reset();
+  Log(ended ? LogLevel::kInfo : LogLevel::kWarning, "lease not current any more, the attempt is forgotten",
+      {{"run", lease_.run()}, {"attempt", lease_.attempt().epoch()}});
+  if (step.kill) {
+    const absl::Status status = options_.engine->Kill(dir_);
+    if (!status.ok()) Log(LogLevel::kError, "cannot kill a trainer", {{"error", status}});
+  }
+  woken_ = true;
+  wake_.NotifyAll();
+}
+
+void Attempt::Completed() {
+  MutexLock lock(mutex_);
+  completed_ = true;
+  woken_ = true;
+  wake_.NotifyAll();
+}
+
+std::optional<v1::AttemptEnd> Attempt::end() const {
+  MutexLock lock(mutex_);
+  return completed_ ? std::nullopt : end_;
+}
+
+bool Attempt::abandoned() const {
+  MutexLock lock(mutex_);
+  return phase_ == AttemptPhase::kAbandoned;
+}
+
+bool Attempt::forgotten() const {
+  MutexLock lock(mutex_);
+  return forgotten_;
+}
+
+bool Attempt::WaitAndGoOn(absl::Duration duration) {
+  MutexLock lock(mutex_);
+  if (!detaching_ && phase_ != AttemptPhase::kAbandoned) wake_.WaitFor(mutex_, duration);
+  return !detaching_ && phase_ != AttemptPhase::kAbandoned;
+}
+
+bool Attempt::MayPublish() const {
+  {
+    MutexLock lock(mutex_);
+    if (detaching_ || phase_ == AttemptPhase::kAbandoned) return false;
+  }
+  return options_.lease_is_held();
+}
+
+}  // namespace finetuned

@@ -1,0 +1,110 @@
+#include "worker/daemon_client.h"
+
+#include "base/file.h"
+#include "base/grpc_status.h"
+#include "base/status.h"
+
+namespace finetuned {
+namespace {
+
+constexpr size_t kMaxTokenBytes = 8 * 1024;
+constexpr int kKeepaliveMilliseconds = 30'000;
+constexpr int kKeepaliveTimeoutMilliseconds = 10'000;
+constexpr int kMaxReconnectMilliseconds = 5'000;
+constexpr int kMaxReceiveBytes = 16 << 20;
+
+std::unique_ptr<v1::WorkerService::Stub> NewStub(const std::string& target) {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMilliseconds);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMilliseconds);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectMilliseconds);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
+  // Otherwise both stubs would share one connection.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  arguments.SetMaxReceiveMessageSize(kMaxReceiveBytes);
+  return v1::WorkerService::NewStub(
+      grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments));
+}
+
+}  // namespace
+
+DaemonClient::DaemonClient(const std::string& target, std::string token_file)
+    : token_file_(std::move(token_file)), stub_(NewStub(target)), renew_stub_(NewStub(target)) {}
+
+absl::Status DaemonClient::ReadToken() {
+  FT_ASSIGN_OR_RETURN(std::string token, ReadFile(token_file_, kMaxTokenBytes));
+  while (!token.empty() && static_cast<unsigned char>(token.back()) <= ' ') token.pop_back();
+  for (const char c : token) {
+    if (c <= ' ' || c > '~') return absl::InvalidArgumentError("not a token: " + token_file_);
+  }
+  MutexLock lock(mutex_);
+  token_ = std::move(token);
+  return absl::OkStatus();
+}
+
+template <typename Request, typename Response, typename Method>
+absl::StatusOr<Response> DaemonClient::Call(Kind kind, v1::WorkerService::Stub& stub,
+                                            Method method, const Request& request,
+                                            absl::Duration timeout) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMicroseconds(timeout));
+  {
+    MutexLock lock(mutex_);
+    context.AddMetadata("authorization", "Bearer " + token_);
+    calls_.insert({kind, &context});
+  }
+  Response response;
+  const grpc::Status status = (stub.*method)(&context, request, &response);
+  {
+    MutexLock lock(mutex_);
+    calls_.erase({kind, &context});
+  }
+  if (!status.ok()) return FromGrpc(status);
+  return response;
+}
+
+void DaemonClient::Cancel(Kind kind) {
+  MutexLock lock(mutex_);
+  for (const auto& [call_kind, context] : calls_) {
+    if (call_kind == kind) context->TryCancel();
+  }
+}
+
+void DaemonClient::CancelAll() {
+  MutexLock lock(mutex_);
+  for (const auto& [kind, context] : calls_) context->TryCancel();
+}
+
+absl::StatusOr<v1::OpenSessionResponse> DaemonClient::OpenSession(
+    const v1::OpenSessionRequest& request, absl::Duration timeout) {
+  FT_RETURN_IF_ERROR(ReadToken());
+  return Call<v1::OpenSessionRequest, v1::OpenSessionResponse>(
+      Kind::kOpen, *stub_, &v1::WorkerService::Stub::OpenSession, request, timeout);
+}
+
+absl::StatusOr<v1::AcquireLeasesResponse> DaemonClient::AcquireLeases(
+    const v1::AcquireLeasesRequest& request, absl::Duration timeout) {
+  return Call<v1::AcquireLeasesRequest, v1::AcquireLeasesResponse>(
+      Kind::kAcquire, *stub_, &v1::WorkerService::Stub::AcquireLeases, request, timeout);
+}
+
+absl::StatusOr<v1::RenewLeasesResponse> DaemonClient::RenewLeases(
+    const v1::RenewLeasesRequest& request, absl::Duration timeout) {
+  return Call<v1::RenewLeasesRequest, v1::RenewLeasesResponse>(
+      Kind::kRenew, *renew_stub_, &v1::WorkerService::Stub::RenewLeases, request, timeout);
+}
+
+absl::StatusOr<v1::ReportEventsResponse> DaemonClient::ReportEvents(
+    const v1::ReportEventsRequest& request, absl::Duration timeout) {
+  return Call<v1::ReportEventsRequest, v1::ReportEventsResponse>(
+      Kind::kReport, *stub_, &v1::WorkerService::Stub::ReportEvents, request, timeout);
+}
+
+absl::StatusOr<v1::CompleteAttemptsResponse> DaemonClient::CompleteAttempts(
+    const v1::CompleteAttemptsRequest& request, absl::Duration timeout) {
+  return Call<v1::CompleteAttemptsRequest, v1::CompleteAttemptsResponse>(
+      Kind::kComplete, *stub_, &v1::WorkerService::Stub::CompleteAttempts, request, timeout);
+}
+
+}  // namespace finetuned

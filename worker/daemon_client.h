@@ -1,0 +1,54 @@
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+#include <set>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/mutex.h"
+#include "finetuned/v1/worker_service.grpc.pb.h"
+
+namespace finetuned {
+
+// The worker's calls to the daemon. Renewals have a connection of their own, so that reports never hold them up. Every
+// call blocks, has a deadline and carries the token, which is read anew for each session. Errors are those of
+// worker_service.proto and of gRPC, as absl::Status with their details; CANCELLED after Cancel. Safe for concurrent use.
+class DaemonClient {
+ public:
+  DaemonClient(const std::string& target, std::string token_file);
+
+  absl::StatusOr<v1::OpenSessionResponse> OpenSession(const v1::OpenSessionRequest& request,
+                                                      absl::Duration timeout);
+  absl::StatusOr<v1::AcquireLeasesResponse> AcquireLeases(const v1::AcquireLeasesRequest& request,
+                                                          absl::Duration timeout);
+  absl::StatusOr<v1::RenewLeasesResponse> RenewLeases(const v1::RenewLeasesRequest& request,
+                                                      absl::Duration timeout);
+  absl::StatusOr<v1::ReportEventsResponse> ReportEvents(const v1::ReportEventsRequest& request,
+                                                        absl::Duration timeout);
+  absl::StatusOr<v1::CompleteAttemptsResponse> CompleteAttempts(
+      const v1::CompleteAttemptsRequest& request, absl::Duration timeout);
+
+  enum class Kind { kOpen, kAcquire, kRenew, kReport, kComplete };
+  // Ends the calls of a kind that are in flight.
+  void Cancel(Kind kind) ABSL_LOCKS_EXCLUDED(mutex_);
+  void CancelAll() ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  template <typename Request, typename Response, typename Method>
+  absl::StatusOr<Response> Call(Kind kind, v1::WorkerService::Stub& stub, Method method,
+                                const Request& request, absl::Duration timeout)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status ReadToken() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  const std::string token_file_;
+  std::unique_ptr<v1::WorkerService::Stub> stub_;
+  std::unique_ptr<v1::WorkerService::Stub> renew_stub_;
+  Mutex mutex_;
+  std::string token_ ABSL_GUARDED_BY(mutex_);
+  std::set<std::pair<Kind, grpc::ClientContext*>> calls_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace finetuned

@@ -1,0 +1,127 @@
+#include "worker/publisher.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <vector>
+
+#include "artifacts/publish.h"
+#include "base/logging.h"
+#include "base/status.h"
+
+namespace finetuned {
+namespace {
+
+constexpr char kHuggingFaceFolder[] = "huggingface";
+
+std::string Join(const std::string& folder, const std::string& name) {
+  return folder.empty() ? name : folder + "/" + name;
+}
+
+// `ep1-ba50`: one component that is none of our own names.
+absl::Status CheckNames(const CheckpointLine& line) {
+  const auto bad = [](const std::string& what) {
+    return absl::InvalidArgumentError("not a name of a checkpoint: \"" + what + "\"");
+  };
+  if (line.name.empty() || line.name[0] == '.' || line.name.find('/') != std::string::npos ||
+      line.name == kHuggingFaceFolder || line.name == ArtifactStore::kPointerName) {
+    return bad(line.name);
+  }
+  const std::string prefix = std::string(kHuggingFaceFolder) + "/";
+  if (!line.huggingface.empty() &&
+      (line.huggingface.compare(0, prefix.size(), prefix) != 0 ||
+       line.huggingface.size() == prefix.size() || line.huggingface[prefix.size()] == '.' ||
+       line.huggingface.find('/', prefix.size()) != std::string::npos)) {
+    return bad(line.huggingface);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+int64_t BatchOfCheckpoint(const std::string& name) {
+  long long epoch = 0;
+  long long batch = 0;
+  int used = 0;
+  if (sscanf(name.c_str(), "ep%lld-ba%lld%n", &epoch, &batch, &used) != 2) return -1;
+  return static_cast<size_t>(used) == name.size() && epoch >= 0 ? batch : -1;
+}
+
+std::string Publisher::StagingPath(const v1::Lease& lease) {
+  return Join(lease.artifact_path(),
+              "attempts/" + std::to_string(lease.attempt().epoch()) + "/checkpoints");
+}
+
+absl::StatusOr<v1::RunEvent> Publisher::Publish(const v1::Lease& lease, const CheckpointLine& line,
+                                                const std::function<bool()>& may_publish) const {
+  FT_RETURN_IF_ERROR(CheckNames(line));
+  const std::string staging = StagingPath(lease);
+  const std::string& target = lease.checkpoints_path();
+  v1::RunEvent event;
+  event.set_type(v1::RunEvent::CHECKPOINT_SAVED);
+  v1::Checkpoint& checkpoint = *event.mutable_checkpoint();
+  PublishRequest request;
+  request.epoch = lease.attempt().epoch();
+  request.may_publish = may_publish;
+  int64_t size_bytes = 0;
+  std::map<std::string, std::string> also;
+  if (!line.huggingface.empty()) {
+    // First, so that the manifest of the checkpoint itself covers it.
+    request.staging = Join(staging, line.huggingface);
+    request.target = Join(target, line.huggingface);
+    FT_ASSIGN_OR_RETURN(const Published published, PublishFolder(store_, request));
+    also[line.huggingface] = published.manifest_sha256;
+    size_bytes += published.manifest.SizeBytes();
+    checkpoint.set_huggingface_path(request.target);
+  }
+  request.staging = Join(staging, line.name);
+  request.target = Join(target, line.name);
+  request.also = also;
+  FT_ASSIGN_OR_RETURN(const Published published, PublishFolder(store_, request));
+  FT_RETURN_IF_ERROR(store_.WritePointer(target, line.name));
+  checkpoint.set_name(line.name);
+  checkpoint.set_path(request.target);
+  checkpoint.set_attempt(lease.attempt().epoch());
+  checkpoint.set_step(line.step);
+  checkpoint.set_tokens(line.tokens);
+  checkpoint.set_size_bytes(size_bytes + published.manifest.SizeBytes());
+  checkpoint.set_manifest_sha256(published.manifest_sha256);
+  checkpoint.mutable_metrics()->insert(line.metrics.begin(), line.metrics.end());
+  return event;
+}
+
+absl::Status Publisher::Prune(const v1::Lease& lease, int64_t newest_step) const {
+  const int32_t keep = lease.spec().save_num_to_keep();
+  if (keep <= 0) return absl::OkStatus();
+  const std::string& folder = lease.checkpoints_path();
+  FT_ASSIGN_OR_RETURN(const std::vector<ArtifactStore::Entry> entries, store_.List(folder));
+  struct Old {
+    int64_t batch;
+    std::string name;
+    std::vector<std::string> also;
+  };
+  std::vector<Old> found;
+  const std::string own = Join(lease.artifact_path(), "attempts/");
+  for (const ArtifactStore::Entry& entry : entries) {
+    const int64_t batch = BatchOfCheckpoint(entry.name);
+    if (!entry.is_folder || batch < 0 || batch > newest_step) continue;
+    const absl::StatusOr<Published> published = ReadPublished(store_, Join(folder, entry.name));
+    // Only what this run has published: the folder may be another's too.
+    if (!published.ok() || published->manifest.source.compare(0, own.size(), own) != 0) continue;
+    Old old{batch, entry.name, {}};
+    for (const auto& [path, sha256] : published->manifest.also) old.also.push_back(path);
+    found.push_back(std::move(old));
+  }
+  std::sort(found.begin(), found.end(), [](const Old& a, const Old& b) { return a.batch > b.batch; });
+  for (size_t i = static_cast<size_t>(keep); i < found.size(); ++i) {
+    // The checkpoint goes first: a folder that lists another that is gone would be incomplete.
+    FT_RETURN_IF_ERROR(store_.Delete(Join(folder, found[i].name)));
+    for (const std::string& path : found[i].also) {
+      FT_RETURN_IF_ERROR(store_.Delete(Join(folder, path)));
+    }
+    Log(LogLevel::kInfo, "checkpoint deleted, newer ones are kept",
+        {{"run", lease.run()}, {"checkpoint", found[i].name}});
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace finetuned

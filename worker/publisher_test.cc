@@ -1,0 +1,100 @@
+#include "worker/publisher.h"
+
+#include <gtest/gtest.h>
+
+#include "worker/test_support.h"
+
+namespace finetuned {
+namespace {
+
+class PublisherTest : public ::testing::Test {
+ protected:
+  PublisherTest() : store_(NewTempFolder()), publisher_(store_) {
+    lease_.mutable_attempt()->set_run_id(7);
+    lease_.mutable_attempt()->set_epoch(2);
+    lease_.set_artifact_path("runs/7");
+    lease_.set_checkpoints_path("runs/7/checkpoints");
+    lease_.mutable_spec()->set_save_num_to_keep(2);
+  }
+  CheckpointLine Stage(int batch) {
+    CheckpointLine line;
+    line.name = "ep1-ba" + std::to_string(batch);
+    line.huggingface = "huggingface/ba" + std::to_string(batch);
+    line.step = batch;
+    const std::string staging = "runs/7/attempts/2/checkpoints/";
+    EXPECT_TRUE(store_.Put(staging + line.name + "/state", "12345").ok());
+    EXPECT_TRUE(store_.Put(staging + line.huggingface + "/model", "123").ok());
+    return line;
+  }
+  const ArtifactStore store_;
+  const Publisher publisher_;
+  v1::Lease lease_;
+  const std::function<bool()> yes_ = [] { return true; };
+};
+
+TEST_F(PublisherTest, BothFoldersAreMovedAndThePointerNamesTheNewest) {
+  const auto event = publisher_.Publish(lease_, Stage(50), yes_);
+  ASSERT_TRUE(event.ok()) << event.status();
+  const v1::Checkpoint& checkpoint = event->checkpoint();
+  EXPECT_EQ(event->type(), v1::RunEvent::CHECKPOINT_SAVED);
+  EXPECT_EQ(checkpoint.name(), "ep1-ba50");
+  EXPECT_EQ(checkpoint.path(), "runs/7/checkpoints/ep1-ba50");
+  EXPECT_EQ(checkpoint.huggingface_path(), "runs/7/checkpoints/huggingface/ba50");
+  EXPECT_EQ(checkpoint.size_bytes(), 8);
+  EXPECT_EQ(checkpoint.step(), 50);
+  EXPECT_EQ(checkpoint.attempt(), 2);
+  EXPECT_EQ(checkpoint.manifest_sha256().size(), 64u);
+  EXPECT_EQ(*store_.Get(checkpoint.huggingface_path() + "/model", 10), "123");
+  EXPECT_EQ(*store_.Get("runs/7/checkpoints/latest-sharded-rank0.symlink", 100), "ep1-ba50");
+}
+
+TEST_F(PublisherTest, RepeatingItAfterACrashGivesTheSameEvent) {
+  const CheckpointLine line = Stage(50);
+  const auto first = publisher_.Publish(lease_, line, yes_);
+  const auto again = publisher_.Publish(lease_, line, yes_);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->SerializeAsString(), first->SerializeAsString());
+}
+
+TEST_F(PublisherTest, ANameThatIsNotACheckpointsIsRefused) {
+  CheckpointLine line = Stage(50);
+  for (const char* name : {"", "..", ".x", "a/b", "huggingface", "latest-sharded-rank0.symlink"}) {
+    line.name = name;
+    EXPECT_TRUE(absl::IsInvalidArgument(publisher_.Publish(lease_, line, yes_).status())) << name;
+  }
+  line.name = "ep1-ba50";
+  for (const char* name : {"ba50", "huggingface/", "huggingface/../x", "huggingface/a/b", "/etc"}) {
+    line.huggingface = name;
+    EXPECT_TRUE(absl::IsInvalidArgument(publisher_.Publish(lease_, line, yes_).status())) << name;
+  }
+}
+
+TEST_F(PublisherTest, OnlyTheNewestOfThisRunAreKept) {
+  for (const int batch : {9, 10, 50, 100}) {
+    ASSERT_TRUE(publisher_.Publish(lease_, Stage(batch), yes_).ok());
+  }
+  // Another run's, and one that nobody published, in the same folder.
+  ASSERT_TRUE(store_.Put("runs/7/checkpoints/ep0-ba1/manifest.json",
+                         R"({"files":[],"source":"runs/8/attempts/1/checkpoints/ep0-ba1"})").ok());
+  ASSERT_TRUE(store_.Put("runs/7/checkpoints/ep0-ba2/x", "x").ok());
+  ASSERT_TRUE(publisher_.Prune(lease_, 50).ok());
+  EXPECT_TRUE(store_.Head("runs/7/checkpoints/ep1-ba100").ok()) << "not acknowledged yet";
+  EXPECT_TRUE(store_.Head("runs/7/checkpoints/ep1-ba50").ok());
+  EXPECT_TRUE(store_.Head("runs/7/checkpoints/ep1-ba10").ok());
+  EXPECT_TRUE(absl::IsNotFound(store_.Head("runs/7/checkpoints/ep1-ba9").status()));
+  EXPECT_TRUE(absl::IsNotFound(store_.Head("runs/7/checkpoints/huggingface/ba9").status()));
+  EXPECT_TRUE(store_.Head("runs/7/checkpoints/ep0-ba1").ok());
+  EXPECT_TRUE(store_.Head("runs/7/checkpoints/ep0-ba2").ok());
+  lease_.mutable_spec()->set_save_num_to_keep(-1);
+  ASSERT_TRUE(publisher_.Prune(lease_, 100).ok());
+  EXPECT_TRUE(store_.Head("runs/7/checkpoints/ep1-ba10").ok());
+}
+
+TEST(BatchOfCheckpoint, ReadsOnlyWholeNames) {
+  EXPECT_EQ(BatchOfCheckpoint("ep1-ba50"), 50);
+  EXPECT_EQ(BatchOfCheckpoint("ep1-ba50x"), -1);
+  EXPECT_EQ(BatchOfCheckpoint("huggingface"), -1);
+}
+
+}  // namespace
+}  // namespace finetuned
