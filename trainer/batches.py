@@ -41,8 +41,20 @@ class BatchPlan:
         self.per_epoch = -(-len(data) // BATCH_SIZE)
         self.tokens_per_epoch = len(data.ids)
         self.max_tokens = duration.value if duration.unit == durations.TOKEN else None
+        self._in_batches = duration.unit == durations.BATCH
         self.total = self._total(duration)
         self.epochs = -(-self.total // self.per_epoch)
+
+    def place(self, step: int) -> dict[str, int]:
+        """Where batch `step` (counted from 1) stands, in the unit the duration was given in.
+
+        A run in batches counts them over all epochs and has no number of epochs.
+        """
+        epoch, batch = divmod(step - 1, self.per_epoch)
+        if self._in_batches:
+            return {"epoch": epoch + 1, "epochs": 0, "batch": step, "batches": self.total}
+        return {"epoch": epoch + 1, "epochs": self.epochs, "batch": batch + 1,
+                "batches": self.per_epoch}
 
     def order(self, epoch: int) -> list[int]:
         """The sample numbers of the epoch (counted from 0), shuffled."""

@@ -48,6 +48,12 @@ class BatchPlanTest(unittest.TestCase):
     def test_lengths(self):
         self.assertEqual((self.plan("7ba").total, self.plan("7ba").epochs), (7, 3))
         self.assertEqual((self.plan("2ep").total, self.plan("2ep").epochs), (6, 2))
+
+    def test_a_place_is_told_in_the_unit_of_the_duration(self) -> None:
+        self.assertEqual(self.plan("2ep").place(4),
+                         {"epoch": 2, "epochs": 2, "batch": 1, "batches": 3})
+        self.assertEqual(self.plan("7ba").place(4),
+                         {"epoch": 2, "epochs": 0, "batch": 4, "batches": 7})
         huge = self.plan("999999999999999tok")
         self.assertGreater(huge.total, 10**12)
 

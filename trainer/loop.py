@@ -104,9 +104,10 @@ class Attempt:
             raise Stopped
         if self._control.stop_kind() is None:
             metrics.update(self._evaluate("after"))
-        self._save(metrics)
+        # Training is over; what follows is the last save and its publication.
         self._events.emit("train_finished", step=self._position.step, epoch=self._position.epoch,
                           tokens=self._position.tokens)
+        self._save(metrics)
 
     def _train_batch(self, samples: list[int]) -> dict[str, float]:
         start = time.monotonic()
@@ -122,13 +123,11 @@ class Attempt:
         rate = learning_rate_at(before.step, plan.total, self._spec.learning_rate)
         self._optimizer.step(rate)
         self._position = now = plan.after(before, samples)
-        epoch, batch = divmod(before.step, plan.per_epoch)
         speed = (now.tokens - before.tokens) / max(time.monotonic() - start, 1e-9)
         metrics = {"train/loss": loss.item(), "lr": rate, "tokens_per_second": round(speed, 1)}
         self._events.emit(
-            "progress", epoch=epoch + 1, epochs=plan.epochs, batch=batch + 1,
-            batches=plan.per_epoch, total_batches=plan.total, step=now.step, tokens=now.tokens,
-            max_tokens=plan.max_tokens, metrics=metrics)
+            "progress", **plan.place(now.step), total_batches=plan.total, step=now.step,
+            tokens=now.tokens, max_tokens=plan.max_tokens, metrics=metrics)
         return metrics
 
     def _evaluate(self, when: str) -> dict[str, float]:

@@ -74,7 +74,8 @@ class ProcessCase(FolderCase):
 class ExitStatusTest(ProcessCase):
     def test_success_is_0(self):
         status, events, _ = self.run_to_end()
-        self.assertEqual((status, events[-1]["type"]), (0, "train_finished"))
+        self.assertEqual(status, 0)
+        self.assertEqual([event["type"] for event in events[-2:]], ["train_finished", "checkpoint"])
         self.assertFalse(self.run_folder.error.exists())
 
     def failure(self, expected_status: int, code: str, attribution="user", **variables) -> str:

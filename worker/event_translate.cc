@@ -224,6 +224,8 @@ Translated TranslateLine(std::string_view line, absl::Time now, AttemptFacts& fa
     result.event = DataEvent(document);
   } else if (type == "model_initialized") {
     result.event = Simple(v1::RunEvent::MODEL_INITIALIZED);
+    // The daemon writes the message around the model's name.
+    result.event->set_message(Text(document, "model", 255));
     if (facts.train_start_us == 0) facts.train_start_us = when_us;
   } else if (type == "progress") {
     result.event = ProgressEvent(document, when_us, facts);
@@ -249,6 +251,7 @@ Translated TranslateLine(std::string_view line, absl::Time now, AttemptFacts& fa
     facts.train_finished = true;
   } else if (type == "resumed") {
     result.event = Simple(v1::RunEvent::RESUMED);
+    result.event->set_message(Text(document, "checkpoint", 255));
     // Only the service's choice can be resumed from, so it is published and complete.
     facts.checkpoint_name = Text(document, "checkpoint", 255);
     facts.checkpoint_step = Int(document, "step");

@@ -18,8 +18,9 @@ TEST(Translate, DataModelResumedAndFinished) {
   EXPECT_EQ(data.event->data().examples(), 5120);
   EXPECT_EQ(data.event->data().eval_examples(), 3);
   EXPECT_EQ(data.event->worker_time().seconds(), 1'700'000'000);
-  EXPECT_EQ(TranslateLine(R"({"type":"model_initialized","model":"x"})", kNow, facts).event->type(),
-            v1::RunEvent::MODEL_INITIALIZED);
+  auto model = TranslateLine(R"({"type":"model_initialized","model":"x"})", kNow, facts);
+  EXPECT_EQ(model.event->type(), v1::RunEvent::MODEL_INITIALIZED);
+  EXPECT_EQ(model.event->message(), "x");
   EXPECT_EQ(TranslateLine(R"({"type":"resumed","checkpoint":"ep1-ba50","step":50})", kNow, facts)
                 .event->type(), v1::RunEvent::RESUMED);
   EXPECT_EQ(facts.checkpoint_name, "ep1-ba50");

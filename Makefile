@@ -1,0 +1,36 @@
+# The front door. `make` lists what it can do; the work is done by CMake and by the scripts in tools/.
+.DEFAULT_GOAL := help
+.PHONY: help deps build quickstart test test/unit lint format schema clean
+
+JOBS ?= $(shell nproc)
+programs := finetuned finetuned-worker finetuned-shim finetune
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z\/]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+deps: ## Install the Debian packages and the trainer's Python environment
+	@tools/install_deps.sh
+
+build: deps ## Build the programs into build/release/bin
+	@tools/build.sh release $(JOBS) $(programs)
+
+quickstart: build ## Fine-tune a small model on this machine's documentation, twice, end to end (KEEP=1 leaves the daemon running)
+	@tools/quickstart.sh $(if $(KEEP),--keep)
+
+test: ## Build what is missing and run every test, with sanitizers, against a real Postgres
+	@tools/install_deps.sh --test
+	@tools/build.sh dev $(JOBS) all
+	@tools/run_tests.sh
+
+lint: ## Check layering, format and the repository's own rules
+	@tools/lint.sh
+
+format: ## Format the C++ sources
+	@git ls-files '*.cc' '*.h' | xargs clang-format -i
+
+schema: ## Write db/schema.sql anew from the migrations
+	@tools/build.sh dev $(JOBS) schema_test
+	@UPDATE_GOLDEN=1 build/dev/bin/schema_test
+
+clean: ## Remove what was built
+	@rm -rf build/dev build/release

@@ -1,0 +1,193 @@
+#include "cli/scripted_server.h"
+
+#include <utility>
+
+#include "base/grpc_status.h"
+#include "base/time.h"
+
+namespace finetuned::cli {
+namespace {
+
+class ScriptReactor final : public grpc::ServerWriteReactor<v1::WatchEventsResponse> {
+ public:
+  explicit ScriptReactor(StreamScript script) : script_(std::move(script)) { Step(); }
+
+  void OnWriteDone(bool ok) override {
+    if (ok) {
+      Step();
+    } else {
+      FinishOnce(grpc::Status::CANCELLED);
+    }
+  }
+  void OnCancel() override { FinishOnce(grpc::Status::CANCELLED); }
+  void OnDone() override { delete this; }
+
+ private:
+  void Step() {
+    if (next_ < script_.messages.size()) {
+      StartWrite(&script_.messages[next_++]);
+    } else if (script_.hang) {
+      script_.hang();
+    } else {
+      FinishOnce(ToGrpc(script_.end));
+    }
+  }
+
+  void FinishOnce(const grpc::Status& status) {
+    {
+      MutexLock lock(mutex_);
+      if (finished_) return;
+      finished_ = true;
+    }
+    Finish(status);
+  }
+
+  StreamScript script_;
+  size_t next_ = 0;
+  Mutex mutex_;
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace
+
+ScriptedServer::ScriptedServer() {
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
+  builder.RegisterService(this);
+  server_ = builder.BuildAndStart();
+}
+
+ScriptedServer::~ScriptedServer() { Stop(); }
+
+void ScriptedServer::Stop() {
+  if (server_ == nullptr) return;
+  server_->Shutdown();
+  server_->Wait();
+  server_.reset();
+}
+
+std::vector<int64_t> ScriptedServer::watched_after() {
+  MutexLock lock(mutex_);
+  return watched_after_;
+}
+
+std::string ScriptedServer::authorization() {
+  MutexLock lock(mutex_);
+  return authorization_;
+}
+
+void ScriptedServer::NoteCall(const grpc::CallbackServerContext& context) {
+  const auto found = context.client_metadata().find("authorization");
+  MutexLock lock(mutex_);
+  authorization_ = found == context.client_metadata().end()
+                       ? ""
+                       : std::string(found->second.data(), found->second.size());
+}
+
+template <typename Request, typename Response>
+grpc::ServerUnaryReactor* ScriptedServer::Answer(grpc::CallbackServerContext* context,
+                                                 const Handler<Request, Response>& handler,
+                                                 const Request* request, Response* response) {
+  NoteCall(*context);
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpc(handler ? handler(*request, response)
+                                 : absl::UnimplementedError("not in this test")));
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* ScriptedServer::CreateRun(grpc::CallbackServerContext* context,
+                                                    const v1::CreateRunRequest* request,
+                                                    v1::Run* response) {
+  return Answer(context, create_run, request, response);
+}
+grpc::ServerUnaryReactor* ScriptedServer::GetRun(grpc::CallbackServerContext* context,
+                                                 const v1::GetRunRequest* request,
+                                                 v1::Run* response) {
+  return Answer(context, get_run, request, response);
+}
+grpc::ServerUnaryReactor* ScriptedServer::ListRuns(grpc::CallbackServerContext* context,
+                                                   const v1::ListRunsRequest* request,
+                                                   v1::ListRunsResponse* response) {
+  return Answer(context, list_runs, request, response);
+}
+grpc::ServerUnaryReactor* ScriptedServer::CancelRuns(grpc::CallbackServerContext* context,
+                                                     const v1::CancelRunsRequest* request,
+                                                     v1::CancelRunsResponse* response) {
+  return Answer(context, cancel_runs, request, response);
+}
+grpc::ServerUnaryReactor* ScriptedServer::ListRunEvents(grpc::CallbackServerContext* context,
+                                                        const v1::ListRunEventsRequest* request,
+                                                        v1::ListRunEventsResponse* response) {
+  return Answer(context, list_run_events, request, response);
+}
+grpc::ServerUnaryReactor* ScriptedServer::ListCheckpoints(
+    grpc::CallbackServerContext* context, const v1::ListCheckpointsRequest* request,
+    v1::ListCheckpointsResponse* response) {
+  return Answer(context, list_checkpoints, request, response);
+}
+grpc::ServerUnaryReactor* ScriptedServer::ReadRunLog(grpc::CallbackServerContext* context,
+                                                     const v1::ReadRunLogRequest* request,
+                                                     v1::ReadRunLogResponse* response) {
+  return Answer(context, read_run_log, request, response);
+}
+grpc::ServerUnaryReactor* ScriptedServer::GetQuota(grpc::CallbackServerContext* context,
+                                                   const v1::GetQuotaRequest* request,
+                                                   v1::Quota* response) {
+  return Answer(context, get_quota, request, response);
+}
+grpc::ServerUnaryReactor* ScriptedServer::ListWorkers(grpc::CallbackServerContext* context,
+                                                      const v1::ListWorkersRequest* request,
+                                                      v1::ListWorkersResponse* response) {
+  return Answer(context, list_workers, request, response);
+}
+
+grpc::ServerWriteReactor<v1::WatchEventsResponse>* ScriptedServer::WatchEvents(
+    grpc::CallbackServerContext* context, const v1::WatchEventsRequest* request) {
+  NoteCall(*context);
+  StreamScript script;
+  {
+    MutexLock lock(mutex_);
+    watched_after_.push_back(request->after_seq());
+    if (streams.empty()) {
+      script.end = absl::UnimplementedError("not in this test");
+    } else {
+      script = streams.front();
+      if (streams.size() > 1) streams.pop_front();
+    }
+  }
+  return new ScriptReactor(std::move(script));
+}
+
+v1::Run TestRun(const std::string& name, v1::Run::State state, int64_t last_seq) {
+  v1::Run run;
+  run.set_name("workspaces/w/runs/" + name);
+  run.set_state(state);
+  run.set_last_seq(last_seq);
+  run.set_attempt(1);
+  return run;
+}
+
+v1::RunEvent TestEvent(int64_t seq, v1::RunEvent::Type type) {
+  v1::RunEvent event;
+  event.set_seq(seq);
+  event.set_type(type);
+  event.set_message("event " + std::to_string(seq));
+  *event.mutable_event_time() =
+      ToProtoTime(absl::FromUnixSeconds(1767268800) + absl::Minutes(seq));
+  return event;
+}
+
+v1::WatchEventsResponse TestMessage(const std::vector<v1::RunEvent>& events) {
+  v1::WatchEventsResponse message;
+  for (const v1::RunEvent& event : events) *message.add_events() = event;
+  return message;
+}
+
+v1::WatchEventsResponse TestMessage(const v1::Run& run) {
+  v1::WatchEventsResponse message;
+  *message.mutable_run() = run;
+  message.set_bookmark_seq(run.last_seq());
+  return message;
+}
+
+}  // namespace finetuned::cli

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <string>
+
+namespace finetuned {
+
+// A Postgres of the test program's own, started with the first use and ended with the program. Each database is cloned
+// from one that was migrated once, so a test begins with the newest schema and nothing else.
+class TestPostgres {
+ public:
+  struct Database {
+    std::string name;
+    // Connections of the migration's role (a superuser here) and of the daemon's.
+    std::string admin_url;
+    std::string daemon_url;
+  };
+
+  // To be called from the main thread first.
+  static TestPostgres& Get();
+
+  // A database with the schema; or, with `empty`, without.
+  Database NewDatabase(bool empty = false);
+
+  // Runs SQL as the superuser and returns the first column of the first row; "" without rows. Aborts the test program
+  // on an error.
+  static std::string Query(const Database& database, const std::string& sql);
+
+  // Stops the server as kill -9 would, and starts it again.
+  void KillAndRestart();
+
+ private:
+  TestPostgres();
+  std::string Url(const std::string& role, const std::string& database) const;
+
+  std::string folder_;
+  std::string socket_folder_;
+  int next_ = 1;
+};
+
+}  // namespace finetuned
