@@ -46,7 +46,9 @@ TEST(Schema, IsAsItsGoldenPicture) {
   ASSERT_TRUE(RunChild(spec).ok());
   const std::string golden = std::string(FINETUNED_SOURCE_DIR) + "/db/schema.sql";
   const std::string made = "-- Made by `make schema` from db/migrations; do not edit.\n" + *ReadFile(dump);
-  if (getenv("UPDATE_GOLDEN") != nullptr) ASSERT_TRUE(WriteFileAtomically(golden, made).ok());
+  if (getenv("UPDATE_GOLDEN") != nullptr) {
+    ASSERT_TRUE(WriteFileAtomically(golden, made).ok());
+  }
   EXPECT_EQ(*ReadFile(golden), made) << "db/schema.sql is not what the migrations make: run `make schema`";
 }
 

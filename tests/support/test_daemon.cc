@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/grpc_status.h"
 #include "base/hash.h"
+#include "base/logging.h"
 #include "base/time.h"
 #include "daemon/daemon_config.h"
 #include "db/identity.h"
@@ -34,6 +35,7 @@ absl::StatusOr<Response> Result(const grpc::Status& status, Response response) {
 }  // namespace
 
 TestInstallation::TestInstallation() : database_(TestPostgres::Get().NewDatabase()) {
+  Check(InitLogging("test", "error"));
   char pattern[] = "/tmp/finetuned-installation-XXXXXX";
   folder_ = mkdtemp(pattern);
   artifact_root_ = folder_ + "/artifacts";
