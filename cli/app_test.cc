@@ -75,7 +75,8 @@ TEST_F(App, SaysWhatIsWrongWithACommandLineAndSendsNothing) {
       {{}, "`finetune` needs a command."},
       {{"rn", "list"}, "`finetune` has no command `rn`. Did you mean `run`?"},
       {{"run", "lst"}, "`finetune run` has no command `lst`. Did you mean `list`?"},
-      {{"run", "list", "--stat", "x"}, "`finetune run list` has no flag --stat. Did you mean `--state`?"},
+      {{"run", "list", "--stat", "x"},
+       "`finetune run list` has no flag --stat. Did you mean `--state`?"},
       {{"run", "list", "--oputput=json"}, "has no flag --oputput. Did you mean `--output`?"},
       {{"run", "get"}, "NAME is required."},
       {{"run", "get", "a", "b"}, "`finetune run get` takes no further argument `b`."},
@@ -113,7 +114,8 @@ TEST_F(App, RefusesToSendATokenToAnotherMachine) {
   for (const char* local : {"localhost:1", "127.9.9.9:1", "[::1]:1", "unix:/run/x"}) {
     EXPECT_TRUE(IsLocalAddress(local).value()) << local;
   }
-  for (const char* remote : {"127.example.org:1", "localhost.example.org:1", "[::2]:1", "0.0.0.0:1"}) {
+  for (const char* remote : {"127.example.org:1", "localhost.example.org:1", "[::2]:1",
+                             "0.0.0.0:1"}) {
     EXPECT_FALSE(IsLocalAddress(remote).value()) << remote;
   }
 }
@@ -174,7 +176,8 @@ TEST_F(App, ListsAllPagesUpToTheLimit) {
                                v1::ListRunsResponse* response) {
     pages.emplace_back(request.page_token(), request.page_size());
     for (int i = 0; i < std::min(2, request.page_size()); ++i) {
-      *response->add_runs() = TestRun("run-" + std::to_string(pages.size() * 2 + i), v1::Run::RUNNING);
+      *response->add_runs() =
+          TestRun("run-" + std::to_string(pages.size() * 2 + i), v1::Run::RUNNING);
     }
     response->set_next_page_token("t" + std::to_string(pages.size()));
     return absl::OkStatus();
@@ -568,7 +571,8 @@ TEST_F(App, HelpNamesTheExitStatusesAndTheVersionIsData) {
   EXPECT_EQ(Run({"--help"}), 0);
   for (const char* word : {"Exit status", "0 ok", "1 failure", "2 wrong usage", "3 not found",
                            "4 no token", "5 conflict", "6 no answer", "10 the run ended FAILED",
-                           "11 the run ended STOPPED", "65 the server refused", "130 interrupted"}) {
+                           "11 the run ended STOPPED", "65 the server refused",
+                           "130 interrupted"}) {
     EXPECT_THAT(Out(), HasSubstr(word));
   }
   EXPECT_EQ(Err(), "");
