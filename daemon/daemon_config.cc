@@ -50,6 +50,13 @@ bool IsLoopback(const std::string& address) {
   return host == "localhost" || host == "[::1]" || absl::StartsWith(host, "127.");
 }
 
+QuotaLimits QuotaLimitsOf(const config::v1::DaemonConfig& config) {
+  QuotaLimits limits;
+  limits.active = config.active_runs_limit();
+  if (config.has_holding_runs_limit()) limits.holding = config.holding_runs_limit();
+  return limits;
+}
+
 LeaseTimes LeaseTimesOf(const config::v1::LeaseConfig& config) {
   LeaseTimes times;
   times.renew_interval = FromProtoDuration(config.renew_interval_duration());
@@ -83,6 +90,10 @@ absl::Status PrepareDaemonConfig(config::v1::DaemonConfig* config) {
   if (config->active_runs_limit() == 0) config->set_active_runs_limit(10);
   if (config->active_runs_limit() < 1 || config->active_runs_limit() > 100000) {
     return Bad("active_runs_limit: must be from 1 to 100000");
+  }
+  if (config->has_holding_runs_limit() &&
+      (config->holding_runs_limit() < 1 || config->holding_runs_limit() > 100000)) {
+    return Bad("holding_runs_limit: must be from 1 to 100000; leave it out for no limit");
   }
   if (!config->has_infrastructure_retries()) config->set_infrastructure_retries(10);
   if (config->infrastructure_retries() < 0 || config->infrastructure_retries() > 1000) {

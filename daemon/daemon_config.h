@@ -1,6 +1,7 @@
 #pragma once
 
 #include "absl/status/status.h"
+#include "db/admission.h"
 #include "finetuned/config/v1/config.pb.h"
 #include "queue/lease.h"
 
@@ -10,6 +11,7 @@ namespace finetuned {
 // `BAD_CONFIG` naming the field and the remedy.
 absl::Status PrepareDaemonConfig(config::v1::DaemonConfig* config);
 
+QuotaLimits QuotaLimitsOf(const config::v1::DaemonConfig& config);
 LeaseTimes LeaseTimesOf(const config::v1::LeaseConfig& config);
 
 // Whether `host:port` is a loopback address: the only kind that is served without TLS.

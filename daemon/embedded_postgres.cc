@@ -26,22 +26,35 @@ constexpr int kMinMajor = 15;
 // sun_path of sockaddr_un has 108 bytes; Postgres adds `/.s.PGSQL.5432`.
 constexpr size_t kMaxSocketFolder = 107 - 14;
 
-// Debian keeps each major version in a folder of its own.
+// Where Debian's package keeps its programs, one folder per major version; and where `make deps` unpacks them.
+constexpr const char* kPostgresFolders[] = {"/usr/lib/postgresql",
+                                            "/opt/finetuned/postgresql/usr/lib/postgresql"};
+
 absl::StatusOr<std::string> FindBinFolder() {
   int best = 0;
+  std::string folder;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator("/usr/lib/postgresql", error)) {
-    int major = 0;
-    if (absl::SimpleAtoi(entry.path().filename().string(), &major) &&
-        fs::exists(entry.path() / "bin/postgres", error)) {
-      best = std::max(best, major);
+  for (const char* root : kPostgresFolders) {
+    for (const auto& entry : fs::directory_iterator(root, error)) {
+      int major = 0;
+      if (absl::SimpleAtoi(entry.path().filename().string(), &major) && major > best &&
+          fs::exists(entry.path() / "bin/postgres", error)) {
+        best = major;
+        folder = entry.path().string() + "/bin";
+      }
     }
   }
-  if (best >= kMinMajor) return absl::StrCat("/usr/lib/postgresql/", best, "/bin");
+  if (best >= kMinMajor) return folder;
   return MakeError(absl::StatusCode::kFailedPrecondition, "POSTGRES_MISSING",
                    absl::StrCat("no Postgres ", kMinMajor,
-                                " or newer is installed: apt-get install postgresql-15   (or give "
-                                "`finetuned serve` a database_url)"));
+                                " or newer is installed: run `make deps`, or apt-get install "
+                                "postgresql-15, or give `finetuned serve` a database_url"));
+}
+
+// Postgres refuses to run as root. Without Debian's package there is no user of its own for it.
+const passwd* UserForPostgres() {
+  const passwd* user = getpwnam("postgres");
+  return user != nullptr ? user : getpwnam("nobody");
 }
 
 absl::Status MakeOwnedFolder(const std::string& path, std::optional<uid_t> uid,
@@ -61,11 +74,11 @@ absl::StatusOr<EmbeddedPostgres> EmbeddedPostgres::Prepare(const std::string& fo
   postgres.folder_ = folder;
   FT_ASSIGN_OR_RETURN(postgres.bin_folder_, FindBinFolder());
   if (geteuid() == 0) {
-    const passwd* user = getpwnam("postgres");
+    const passwd* user = UserForPostgres();
     if (user == nullptr) {
       return MakeError(absl::StatusCode::kFailedPrecondition, "POSTGRES_USER_MISSING",
-                       "there is no user `postgres` to run Postgres as: apt-get install "
-                       "postgresql-common, or run dev mode as an ordinary user");
+                       "there is neither a user `postgres` nor `nobody` to run Postgres as: make "
+                       "one, or run dev mode as an ordinary user");
     }
     postgres.uid_ = user->pw_uid;
     postgres.gid_ = user->pw_gid;

@@ -8,7 +8,7 @@
 namespace finetuned {
 
 // A Postgres of dev mode's own: its data under one folder, no network, a socket that only its user reaches. Started by
-// root it runs as the user `postgres`, because Postgres refuses root.
+// root it runs as the user `postgres`, or `nobody` where there is none, because Postgres refuses root.
 class EmbeddedPostgres {
  public:
   // `folder` is made when it is missing and must be reachable by the user that Postgres runs as.

@@ -37,7 +37,7 @@ absl::StatusOr<int> PageSize(int32_t asked) {
 
 // Why a waiting run waits.
 absl::Status AddWait(const ServiceCore& core, const Run& run, v1::Run* proto) {
-  FT_ASSIGN_OR_RETURN(const int64_t place, core.reader->QueuePlace(run));
+  FT_ASSIGN_OR_RETURN(const std::optional<int64_t> place, core.reader->QueuePlace(run));
   FT_ASSIGN_OR_RETURN(const std::vector<StoredWorker> workers, core.reader->ListWorkers());
   std::vector<WorkerRoom> rooms;
   for (const StoredWorker& worker : workers) {
@@ -46,7 +46,7 @@ absl::Status AddWait(const ServiceCore& core, const Run& run, v1::Run* proto) {
   const WaitExplanation why = ExplainWait(ToShape(proto->spec().compute()), place, rooms);
   v1::Wait* wait = proto->mutable_wait();
   wait->set_reason(static_cast<v1::Wait::Reason>(why.reason));
-  wait->set_position(place);
+  wait->set_position(place.value_or(0));
   *wait->mutable_needed() = proto->spec().compute();
   if (why.free.has_value()) *wait->mutable_free() = ToProto(*why.free);
   proto->set_state_reason(run.state_reason.empty()

@@ -94,16 +94,17 @@ struct Server::State {
         identity(read_pool.get()),
         reader(read_pool.get()),
         loop_reader(loop_pool.get()),
-        admission(create_pool.get(), config.active_runs_limit()),
-        shapes(read_pool.get(), config.active_runs_limit()),
+        admission(create_pool.get(), QuotaLimitsOf(config)),
+        shapes(read_pool.get(), QuotaLimitsOf(config)),
+        loop_admission(loop_pool.get(), QuotaLimitsOf(config)),
         renewals(renew_pool.get(), times.reassign),
         dispatch_leases(dispatch_pool.get(), times.reassign),
         session_leases(read_pool.get(), times.reassign),
         loop_leases(loop_pool.get(), times.reassign),
-        reports(report_pool.get(), MakeFailureEncoder(), config.infrastructure_retries()),
-        completions(complete_pool.get(), MakeFailureEncoder(), config.infrastructure_retries()),
-        transitions(read_pool.get(), MakeFailureEncoder(), config.infrastructure_retries()),
-        loop_transitions(loop_pool.get(), MakeFailureEncoder(), config.infrastructure_retries()),
+        reports(report_pool.get(), TransitionOptions()),
+        completions(complete_pool.get(), TransitionOptions()),
+        transitions(read_pool.get(), TransitionOptions()),
+        loop_transitions(loop_pool.get(), TransitionOptions()),
         authenticator(&identity, &RealClock::Get()),
         executor(config.read_connections()),
         dispatcher(&dispatch_leases, &RealClock::Get()),
@@ -129,6 +130,10 @@ struct Server::State {
     options.name = kind;
     options.observe_size = [this, kind](size_t size) { metrics.BatchRan(kind, size); };
     return options;
+  }
+
+  TransitionStore::Options TransitionOptions() const {
+    return {MakeFailureEncoder(), config.infrastructure_retries(), QuotaLimitsOf(config).holding};
   }
 
   // Reports of one attempt that came in two calls go one after the other: a statement takes each attempt once.
@@ -160,7 +165,7 @@ struct Server::State {
       loop_pool;
   IdentityStore identity;
   Reader reader, loop_reader;
-  AdmissionStore admission, shapes;
+  AdmissionStore admission, shapes, loop_admission;
   LeaseStore renewals, dispatch_leases, session_leases, loop_leases;
   TransitionStore reports, completions, transitions, loop_transitions;
   Catalogue catalogue;
@@ -291,6 +296,8 @@ void Server::State::Reap() {
     Log(LogLevel::kWarning, "lease expired", {{"run_id", attempt.run_id}, {"epoch", attempt.epoch}});
     core.RunMoved(attempt.run_id, (*lost)->from, (*lost)->to, true);
   }
+  const auto released = loop_admission.ReleaseRuns();
+  if (released.ok() && *released > 0) dispatcher.Wake();
   const auto overdue = loop_leases.FindOverdue();
   if (!overdue.ok()) return;
   for (const int64_t run_id : *overdue) {
@@ -311,12 +318,11 @@ void Server::State::UpdateGauges() {
 }
 
 void Server::State::KeepHouse() {
-  AdmissionStore store(loop_pool.get(), config.active_runs_limit());
-  const auto wrong = store.CountWrongCounters();
+  const auto wrong = loop_admission.CountWrongCounters();
   if (wrong.ok()) metrics.SetCounterMismatches(*wrong);
   IdentityStore keeper(loop_pool.get());
   for (const absl::Status& status :
-       {store.DeleteOldRequests(kRequestIdAge), keeper.EnsureEventPartitions()}) {
+       {loop_admission.DeleteOldRequests(kRequestIdAge), keeper.EnsureEventPartitions()}) {
     if (!status.ok()) Log(LogLevel::kWarning, "housekeeping failed", {{"error", status}});
   }
 }

@@ -33,7 +33,7 @@ std::vector<size_t> TakeDistinct(const std::vector<NewRun>& runs, std::vector<si
 }
 
 pqxx::result AdmitDistinct(pqxx::transaction_base& tx, const std::vector<NewRun>& runs,
-                           const std::vector<size_t>& taken, int default_limit) {
+                           const std::vector<size_t>& taken, const QuotaLimits& limits) {
   ArrayText workspace, owner, shape, priority, name, uid, request, hash, spec, model, experiment,
       labels, retries, seconds, kept, message;
   for (const size_t i : taken) {
@@ -58,7 +58,8 @@ pqxx::result AdmitDistinct(pqxx::transaction_base& tx, const std::vector<NewRun>
   return tx.exec_prepared(kAdmitRuns.name, workspace.str(), owner.str(), shape.str(),
                           priority.str(), name.str(), uid.str(), request.str(), hash.str(),
                           spec.str(), model.str(), experiment.str(), labels.str(), retries.str(),
-                          seconds.str(), kept.str(), message.str(), default_limit);
+                          seconds.str(), kept.str(), message.str(), limits.active,
+                          limits.holding);
 }
 
 }  // namespace
@@ -72,12 +73,15 @@ absl::Status AdmissionStore::AdmitInTransaction(pqxx::transaction_base& tx,
     owners.insert(runs[i].owner_id);
     pending.push_back(i);
   }
-  tx.exec_prepared(kLockOwners.name, ArrayOf(owners));
+  std::set<int64_t> limited;
+  for (const auto& row : tx.exec_prepared(kLockOwners.name, ArrayOf(owners), limits_.holding)) {
+    if (row["has_holding_limit"].as<bool>()) limited.insert(row["owner_id"].as<int64_t>());
+  }
   while (!pending.empty()) {
     const std::vector<size_t> taken = TakeDistinct(runs, &pending);
     std::set<int64_t> raced_owners;
     std::vector<size_t> refused;
-    for (const auto& row : AdmitDistinct(tx, runs, taken, default_limit_)) {
+    for (const auto& row : AdmitDistinct(tx, runs, taken, limits_)) {
       const size_t item = taken[row["ordinal"].as<size_t>() - 1];
       const std::string outcome = row["outcome"].c_str();
       Admission admission;
@@ -107,7 +111,24 @@ absl::Status AdmissionStore::AdmitInTransaction(pqxx::transaction_base& tx,
       if (raced_owners.count(runs[item].owner_id) != 0) pending.push_back(item);
     }
   }
+  if (!limited.empty()) tx.exec_prepared(kReleaseRuns.name, ArrayOf(limited), limits_.holding);
   return absl::OkStatus();
+}
+
+absl::StatusOr<int> AdmissionStore::ReleaseRuns() {
+  int released = 0;
+  FT_RETURN_IF_ERROR(pool_.Transact("release_runs", [&](pqxx::transaction_base& tx) {
+    std::set<int64_t> owners;
+    for (const auto& row : tx.exec_prepared(kLimitedOwners.name, limits_.holding)) {
+      owners.insert(row[0].as<int64_t>());
+    }
+    released = owners.empty() ? 0
+                              : static_cast<int>(tx.exec_prepared(kReleaseRuns.name, ArrayOf(owners),
+                                                                  limits_.holding)
+                                                     .affected_rows());
+    return absl::OkStatus();
+  }));
+  return released;
 }
 
 absl::StatusOr<std::vector<absl::StatusOr<Admission>>> AdmissionStore::Admit(

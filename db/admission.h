@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -56,10 +57,17 @@ struct Admission {
   int active_limit = 0;
 };
 
+struct QuotaLimits {
+  // Runs in PENDING to TERMINATING; more are refused.
+  int active = 10;
+  // Runs queued or held by workers; more wait outside the queue. Nothing: no limit.
+  std::optional<int> holding;
+};
+
 class AdmissionStore {
  public:
-  // `default_limit` holds for owners that have no limit of their own. The pool must outlive the store.
-  AdmissionStore(Pool* pool, int default_limit) : pool_(*pool), default_limit_(default_limit) {}
+  // The limits hold for owners that have none of their own. The pool must outlive the store.
+  AdmissionStore(Pool* pool, const QuotaLimits& limits) : pool_(*pool), limits_(limits) {}
 
   // Admits a batch in one transaction, in the order of the items. A COMMIT in doubt is resolved by running the batch
   // again: what was stored is recognised by its request_id.
@@ -71,6 +79,10 @@ class AdmissionStore {
   // Forgets request ids that are older.
   absl::Status DeleteOldRequests(absl::Duration age);
 
+  // Queues runs that wait outside for their owner's holding limit and may come in now. Transactions that free a slot do
+  // the same for their owners; this is for limits that were raised. Returns how many were queued.
+  absl::StatusOr<int> ReleaseRuns();
+
   // How many owners have a counter that differs from their runs; not zero is a bug.
   absl::StatusOr<int> CountWrongCounters();
 
@@ -79,7 +91,7 @@ class AdmissionStore {
                                   std::vector<absl::StatusOr<Admission>>* results);
 
   Pool& pool_;
-  const int default_limit_;
+  const QuotaLimits limits_;
 };
 
 }  // namespace finetuned

@@ -141,12 +141,12 @@ absl::StatusOr<std::map<int64_t, RunMark>> Reader::Watch(const std::vector<int64
   return marks;
 }
 
-absl::StatusOr<int64_t> Reader::QueuePlace(const Run& run) {
-  int64_t place = 0;
+absl::StatusOr<std::optional<int64_t>> Reader::QueuePlace(const Run& run) {
+  std::optional<int64_t> place;
   FT_RETURN_IF_ERROR(pool_.Read("queue_place", [&](pqxx::transaction_base& tx) {
-    place = tx.exec_prepared1(kQueuePlace.name, run.shape_id, static_cast<int>(run.priority),
-                              run.queue_pos)[0]
-                .as<int64_t>();
+    const auto row = tx.exec_prepared1(kQueuePlace.name, run.shape_id,
+                                       static_cast<int>(run.priority), run.queue_pos);
+    if (!row[0].is_null()) place = row[0].as<int64_t>();
     return absl::OkStatus();
   }));
   return place;

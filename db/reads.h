@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -83,8 +84,8 @@ class Reader {
   absl::StatusOr<std::vector<StoredCheckpoint>> ListCheckpoints(int64_t run_id);
   // The marks of those that exist.
   absl::StatusOr<std::map<int64_t, RunMark>> Watch(const std::vector<int64_t>& run_ids);
-  // Place in its shape's queue, from 1.
-  absl::StatusOr<int64_t> QueuePlace(const Run& run);
+  // Place in its shape's queue, from 1; nothing when it waits outside for its owner's holding limit.
+  absl::StatusOr<std::optional<int64_t>> QueuePlace(const Run& run);
   absl::StatusOr<std::vector<StoredWorker>> ListWorkers();
   // {active, limit}
   absl::StatusOr<std::pair<int, int>> GetQuota(int64_t owner_id, int default_limit);

@@ -124,8 +124,10 @@ CREATE TABLE public.owners (
     email text NOT NULL,
     active integer DEFAULT 0 NOT NULL,
     active_limit integer,
+    holding_limit integer,
     CONSTRAINT owners_active_check CHECK ((active >= 0)),
-    CONSTRAINT owners_active_limit_check CHECK ((active_limit >= 0))
+    CONSTRAINT owners_active_limit_check CHECK ((active_limit >= 0)),
+    CONSTRAINT owners_holding_limit_check CHECK ((holding_limit >= 0))
 )
 WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='5000');
 

@@ -28,10 +28,18 @@ struct Move {
   std::string state_reason;
 };
 
-std::map<int64_t, RunSnapshot> LockRuns(pqxx::transaction_base& tx, const std::set<int64_t>& ids,
-                                        bool with_owners) {
+// Locks the owners of runs that may stop being active; returns those that have a holding limit.
+std::set<int64_t> LockOwners(pqxx::transaction_base& tx, const std::set<int64_t>& ids,
+                             std::optional<int> holding_limit) {
+  std::set<int64_t> limited;
+  for (const auto& row : tx.exec_prepared(kLockOwnersOfRuns.name, ArrayOf(ids), holding_limit)) {
+    if (row["has_holding_limit"].as<bool>()) limited.insert(row["owner_id"].as<int64_t>());
+  }
+  return limited;
+}
+
+std::map<int64_t, RunSnapshot> LockRuns(pqxx::transaction_base& tx, const std::set<int64_t>& ids) {
   const std::string array = ArrayOf(ids);
-  if (with_owners) tx.exec_prepared(kLockOwnersOfRuns.name, array);
   tx.exec_prepared(kLockRuns.name, array);
   std::map<int64_t, RunSnapshot> runs;
   for (const auto& row : tx.exec_prepared(kReadLockedRuns.name, array)) {
@@ -55,7 +63,9 @@ std::map<int64_t, RunSnapshot> LockRuns(pqxx::transaction_base& tx, const std::s
   return runs;
 }
 
-void ApplyMoves(pqxx::transaction_base& tx, const std::vector<Move>& moves) {
+// Writes the moves, and lets the next runs of owners with a holding limit into the queue.
+void ApplyMoves(pqxx::transaction_base& tx, const std::vector<Move>& moves,
+                const std::set<int64_t>& limited_owners, std::optional<int> holding_limit) {
   if (moves.empty()) return;
   ArrayText run_id, state, event, message, ends, stop, detail, failure, failures, losses, reason,
       frees;
@@ -76,6 +86,9 @@ void ApplyMoves(pqxx::transaction_base& tx, const std::vector<Move>& moves) {
   tx.exec_prepared(kApplyTransitions.name, run_id.str(), state.str(), event.str(), message.str(),
                    ends.str(), stop.str(), detail.str(), failure.str(), failures.str(),
                    losses.str(), reason.str(), frees.str());
+  if (!limited_owners.empty()) {
+    tx.exec_prepared(kReleaseRuns.name, ArrayOf(limited_owners), holding_limit);
+  }
 }
 
 absl::StatusOr<Move> MoveAtAttemptEnd(const RunSnapshot& run, const AttemptEnd& end,
@@ -170,7 +183,7 @@ absl::StatusOr<std::vector<absl::StatusOr<ReportResult>>> TransitionStore::Repor
   std::vector<absl::StatusOr<ReportResult>> results;
   FT_RETURN_IF_ERROR(pool_.Transact("report", [&](pqxx::transaction_base& tx) {
     results.assign(items.size(), ReportResult());
-    const auto runs = LockRuns(tx, ids, /*with_owners=*/false);
+    const auto runs = LockRuns(tx, ids);
     std::vector<std::pair<const ReportItem*, ReportOutcome>> outcomes;
     for (size_t i = 0; i < items.size(); ++i) {
       const ReportItem& item = items[i];
@@ -201,7 +214,8 @@ absl::StatusOr<std::vector<absl::StatusOr<CompletionResult>>> TransitionStore::C
   std::vector<absl::StatusOr<CompletionResult>> results;
   FT_RETURN_IF_ERROR(pool_.Transact("complete", [&](pqxx::transaction_base& tx) {
     results.assign(items.size(), CompletionResult());
-    const auto runs = LockRuns(tx, ids, /*with_owners=*/true);
+    const auto limited = LockOwners(tx, ids, options_.holding_limit);
+    const auto runs = LockRuns(tx, ids);
     std::vector<Move> moves;
     for (size_t i = 0; i < items.size(); ++i) {
       const CompletionItem& item = items[i];
@@ -224,7 +238,7 @@ absl::StatusOr<std::vector<absl::StatusOr<CompletionResult>>> TransitionStore::C
                                             run->second.acked_report));
         continue;
       }
-      auto move = MoveAtAttemptEnd(run->second, item.end, infra_retries_, encoder_);
+      auto move = MoveAtAttemptEnd(run->second, item.end, options_.infra_retries, options_.encoder);
       if (!move.ok()) {
         results[i] = move.status();
         continue;
@@ -232,7 +246,7 @@ absl::StatusOr<std::vector<absl::StatusOr<CompletionResult>>> TransitionStore::C
       results[i] = CompletionResult{move->from, move->to, true};
       moves.push_back(*std::move(move));
     }
-    ApplyMoves(tx, moves);
+    ApplyMoves(tx, moves, limited, options_.holding_limit);
     return absl::OkStatus();
   }));
   return results;
@@ -245,7 +259,8 @@ absl::StatusOr<std::vector<absl::StatusOr<CancelResult>>> TransitionStore::Cance
   FT_RETURN_IF_ERROR(pool_.Transact("cancel", [&](pqxx::transaction_base& tx) {
     by_run.clear();
     std::vector<Move> moves;
-    for (const auto& [run_id, run] : LockRuns(tx, ids, /*with_owners=*/true)) {
+    const auto limited = LockOwners(tx, ids, options_.holding_limit);
+    for (const auto& [run_id, run] : LockRuns(tx, ids)) {
       CancelResult result{CancelResult::Outcome::kStopping, run.state, run.state};
       if (IsTerminal(run.state)) {
         result.outcome = CancelResult::Outcome::kAlreadyTerminal;
@@ -268,7 +283,7 @@ absl::StatusOr<std::vector<absl::StatusOr<CancelResult>>> TransitionStore::Cance
       }
       by_run[run_id] = result;
     }
-    ApplyMoves(tx, moves);
+    ApplyMoves(tx, moves, limited, options_.holding_limit);
     return absl::OkStatus();
   }));
   std::vector<absl::StatusOr<CancelResult>> results;
@@ -290,7 +305,8 @@ absl::StatusOr<std::optional<Moved>> TransitionStore::Lose(int64_t run_id, int64
   std::optional<Moved> moved;
   FT_RETURN_IF_ERROR(pool_.Transact("lose", [&](pqxx::transaction_base& tx) {
     moved.reset();
-    const auto runs = LockRuns(tx, {run_id}, /*with_owners=*/true);
+    const auto limited = LockOwners(tx, {run_id}, options_.holding_limit);
+    const auto runs = LockRuns(tx, {run_id});
     const auto found = runs.find(run_id);
     if (found == runs.end()) return absl::OkStatus();
     const RunSnapshot& run = found->second;
@@ -302,8 +318,8 @@ absl::StatusOr<std::optional<Moved>> TransitionStore::Lose(int64_t run_id, int64
     end.lost = true;
     end.failure.code = "ATTEMPT_LOST";
     end.failure.message = why;
-    FT_ASSIGN_OR_RETURN(Move move, MoveAtAttemptEnd(run, end, infra_retries_, encoder_));
-    ApplyMoves(tx, {move});
+    FT_ASSIGN_OR_RETURN(Move move, MoveAtAttemptEnd(run, end, options_.infra_retries, options_.encoder));
+    ApplyMoves(tx, {move}, limited, options_.holding_limit);
     moved = Moved{move.from, move.to};
     return absl::OkStatus();
   }));
@@ -314,7 +330,8 @@ absl::StatusOr<std::optional<Moved>> TransitionStore::StopForDeadline(int64_t ru
   std::optional<Moved> moved;
   FT_RETURN_IF_ERROR(pool_.Transact("stop_for_deadline", [&](pqxx::transaction_base& tx) {
     moved.reset();
-    const auto runs = LockRuns(tx, {run_id}, /*with_owners=*/true);
+    const auto limited = LockOwners(tx, {run_id}, options_.holding_limit);
+    const auto runs = LockRuns(tx, {run_id});
     const auto found = runs.find(run_id);
     if (found == runs.end()) return absl::OkStatus();
     const RunSnapshot& run = found->second;
@@ -323,7 +340,7 @@ absl::StatusOr<std::optional<Moved>> TransitionStore::StopForDeadline(int64_t ru
     }
     const Move move = AskToStop(run, StopKind::kDeadline,
                                 "The run reached its scheduling.max_run_time and is being stopped.");
-    ApplyMoves(tx, {move});
+    ApplyMoves(tx, {move}, limited, options_.holding_limit);
     moved = Moved{move.from, move.to};
     return absl::OkStatus();
   }));

@@ -72,8 +72,15 @@ struct Moved {
 
 class TransitionStore {
  public:
-  TransitionStore(Pool* pool, FailureEncoder encoder, int infra_retries)
-      : pool_(*pool), encoder_(std::move(encoder)), infra_retries_(infra_retries) {}
+  struct Options {
+    FailureEncoder encoder;
+    // Losses of infrastructure that a run survives.
+    int infra_retries = 10;
+    // Of owners that have none of their own; nothing for no limit.
+    std::optional<int> holding_limit;
+  };
+
+  TransitionStore(Pool* pool, Options options) : pool_(*pool), options_(std::move(options)) {}
 
   // Stores reports; results in the order of the items. Each attempt at most once per batch. Per item: LEASE_LOST,
   // INVALID_ARGUMENT.
@@ -100,8 +107,7 @@ class TransitionStore {
 
  private:
   Pool& pool_;
-  const FailureEncoder encoder_;
-  const int infra_retries_;
+  const Options options_;
 };
 
 }  // namespace finetuned

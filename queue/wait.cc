@@ -25,7 +25,7 @@ bool HasMore(const Shape& a, const Shape& b) {
 
 }  // namespace
 
-WaitExplanation ExplainWait(const Shape& needed, int64_t position,
+WaitExplanation ExplainWait(const Shape& needed, std::optional<int64_t> position,
                             const std::vector<WorkerRoom>& workers) {
   WaitExplanation explanation;
   bool large_enough = false;
@@ -37,7 +37,13 @@ WaitExplanation ExplainWait(const Shape& needed, int64_t position,
     large_enough = large_enough || Fits(needed, worker.capacity);
     has_room = has_room || Fits(needed, worker.free);
   }
-  const std::string place = absl::StrCat("Number ", position, " in the queue. ");
+  if (!position.has_value()) {
+    explanation.reason = WaitReason::kHoldingLimit;
+    explanation.sentence =
+        "Its owner has as many runs queued or held by workers as it may: one of them must end first.";
+    return explanation;
+  }
+  const std::string place = absl::StrCat("Number ", *position, " in the queue. ");
   if (workers.empty()) {
     explanation.reason = WaitReason::kNoWorker;
     explanation.sentence = place + "No worker is connected: start one with `finetuned worker`.";

@@ -16,6 +16,7 @@ enum class WaitReason {
   kNoSuchCapacity = 2,
   kWorkersBusy = 3,
   kAboutToStart = 4,
+  kHoldingLimit = 5,
 };
 
 // A worker that takes runs.
@@ -32,8 +33,9 @@ struct WaitExplanation {
   std::string sentence;
 };
 
-// `position`: place among the waiting runs of the same needs, from 1.
-WaitExplanation ExplainWait(const Shape& needed, int64_t position,
+// `position`: place among the waiting runs of the same needs, from 1; nothing for a run that waits outside the queue
+// for its owner's holding limit.
+WaitExplanation ExplainWait(const Shape& needed, std::optional<int64_t> position,
                             const std::vector<WorkerRoom>& workers);
 
 }  // namespace finetuned

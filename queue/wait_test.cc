@@ -18,6 +18,11 @@ TEST(Wait, EachReasonComesFromWhatTheWorkersHave) {
   EXPECT_EQ(ExplainWait(kNeeded, 1, {small, busy, idle}).reason, WaitReason::kAboutToStart);
 }
 
+TEST(Wait, ARunOutsideTheQueueWaitsForItsOwnersHoldingLimitWhateverIsFree) {
+  const WorkerRoom idle{{1, "", 8, 0}, {1, "", 8, 0}};
+  EXPECT_EQ(ExplainWait(kNeeded, std::nullopt, {idle}).reason, WaitReason::kHoldingLimit);
+}
+
 TEST(Wait, TheSentenceSaysThePlaceAndTheNeed) {
   const WorkerRoom small{{0, "", 8, 0}, {0, "", 8, 0}};
   EXPECT_EQ(ExplainWait(kNeeded, 3, {small}).sentence,

@@ -356,6 +356,29 @@ TEST_F(LifecycleTest, TheQueueGoesByPriorityAndThenByArrivalAndFitsTheWorker) {
   EXPECT_EQ(admin.Get("low")->wait().reason(), v1::Wait::WORKERS_BUSY);
 }
 
+TEST_F(LifecycleTest, ARunOverItsOwnersHoldingLimitWaitsOutsideTheQueueUntilASlotFrees) {
+  const auto limited = installation_.StartDaemon(
+      [](config::v1::DaemonConfig* config) { config->set_holding_runs_limit(1); });
+  TestClient user(limited->listen(), installation_.Token("bob@example.com", "user"));
+  const std::string first = user.Create(ValidRequest(installation_))->name();
+  const std::string second = user.Create(ValidRequest(installation_))->name();
+  EXPECT_EQ(installation_.Sql("select count(*) from run_queue"), "1");
+  EXPECT_EQ(user.Get(first)->wait().reason(), v1::Wait::NO_WORKER);
+  EXPECT_EQ(user.Get(second)->wait().reason(), v1::Wait::HOLDING_LIMIT);
+  TestWorker worker(installation_, *limited, "w2");
+  ASSERT_TRUE(worker.Open().ok());
+  const auto acquired = worker.Acquire(5, 10);
+  ASSERT_EQ(acquired->leases_size(), 1);
+  EXPECT_EQ(acquired->leases(0).run(), first);
+  // The first run holds the slot while it is held by a worker, and frees it with its end.
+  EXPECT_EQ(installation_.Sql("select count(*) from run_queue"), "0");
+  ASSERT_TRUE(worker.Complete(acquired->leases(0).attempt(), Exit(65), 0).ok());
+  const auto next = worker.Acquire(5, 10);
+  ASSERT_EQ(next->leases_size(), 1);
+  EXPECT_EQ(next->leases(0).run(), second);
+  EXPECT_EQ(installation_.Sql("select active from owners where email = 'bob@example.com'"), "1");
+}
+
 TEST_F(LifecycleTest, AStreamHasEveryEventOnceAndEndsAfterTheLast) {
   const v1::AttemptRef attempt = StartRun();
   v1::WatchEventsRequest request;

@@ -39,7 +39,7 @@ TEST(Schema, IsAsItsGoldenPicture) {
   const std::string dump = ::testing::TempDir() + "/schema_test.sql";
   ChildSpec spec;
   spec.argv = {"sh", "-c",
-               absl::StrCat("PATH=$PATH:/usr/lib/postgresql/15/bin pg_dump --schema-only --no-owner "
+               absl::StrCat("PATH=/usr/lib/postgresql/15/bin:/opt/finetuned/postgresql/usr/lib/postgresql/15/bin:$PATH pg_dump --schema-only --no-owner "
                             "--no-privileges --dbname='",
                             database.admin_url,
                             "' | grep -vE '^(--|SET |SELECT pg_catalog|.(un)?restrict)' | cat -s > ", dump)};

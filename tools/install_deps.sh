@@ -11,8 +11,9 @@ packages=(
   g++ cmake ninja-build ccache mold pkg-config python3
   libgrpc++-dev protobuf-compiler protobuf-compiler-grpc libprotobuf-dev libabsl-dev libpqxx-dev prometheus-cpp-dev
   libspdlog-dev libcli11-dev libyaml-cpp-dev nlohmann-json3-dev libssl-dev libgtest-dev libgmock-dev
-  # run
-  postgresql-15 python3-torch libopenblas0-pthread python3-venv
+  # run; from libicu72 on what Postgres needs
+  python3-torch libopenblas0-pthread python3-venv
+  libicu72 libldap-2.5-0 liblz4-1 libpam0g libpq5 libssl3 libsystemd0 libxml2 libzstd1 tzdata
 )
 [ "${1:-}" = --test ] && packages+=(clang-format)
 sudo=
@@ -27,18 +28,6 @@ if [ ${#missing[@]} -gt 0 ]; then
     exit 1
   fi
   echo "Installing ${#missing[@]} Debian packages (about 1 GB unpacked the first time) ..."
-  # Neither the default cluster of Postgres nor Debian's own Prometheus server is wanted.
-  if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
-    $sudo mkdir -p /etc/postgresql-common
-    echo 'create_main_cluster = false' | $sudo tee /etc/postgresql-common/createcluster.conf >/dev/null
-  fi
-  # Where a container shares its host's certificates read-only, Debian's ssl-cert, which Postgres depends on, cannot write
-  # its self-signed pair and fails, unless it finds one. The pair is used by nothing here.
-  if [ -e /etc/ssl/certs/ssl-cert-snakeoil.pem ] && ! $sudo test -e /etc/ssl/private/ssl-cert-snakeoil.key &&
-     ! $sudo test -w /etc/ssl/certs; then
-    $sudo mkdir -p -m 710 /etc/ssl/private
-    $sudo touch /etc/ssl/private/ssl-cert-snakeoil.key
-  fi
   mkdir -p build
   log=build/apt.log
   if ! { $sudo apt-get update -qq &&
@@ -50,13 +39,30 @@ if [ ${#missing[@]} -gt 0 ]; then
   fi
 fi
 
-# The tests scrape with a real Prometheus. Only its programs are wanted, not the service its package starts.
+# unpack FOLDER SUDO PACKAGE...: a package's programs without what its installation would set up and start.
+unpack() {
+  local folder=$1 as=$2 log=build/unpack.log
+  shift 2
+  echo "Unpacking $* into $folder ..."
+  rm -rf build/unpack && mkdir -p build/unpack
+  if ! (cd build/unpack && { apt-get download -qq "$@" || { $sudo apt-get update -qq && apt-get download -qq "$@"; }; }) \
+      >"$log" 2>&1; then
+    cat "$log" >&2
+    exit 1
+  fi
+  $as mkdir -p "$folder"
+  for deb in build/unpack/*.deb; do $as dpkg -x "$deb" "$folder"; done
+  rm -rf build/unpack
+}
+# Dev mode runs a Postgres of its own, so the cluster and the service of the package are not wanted. Under /opt, because
+# started by root it runs as another user, who may not see this folder.
+postgres=/opt/finetuned/postgresql
+if [ ! -x /usr/lib/postgresql/15/bin/postgres ] && [ ! -x $postgres/usr/lib/postgresql/15/bin/postgres ]; then
+  unpack $postgres "$sudo" postgresql-15 postgresql-client-15
+fi
+# The tests scrape with a real Prometheus.
 if [ "${1:-}" = --test ] && [ ! -x build/prometheus/usr/bin/promtool ]; then
-  echo "Unpacking Prometheus for the tests ..."
-  mkdir -p build/prometheus
-  (cd build/prometheus && { apt-get download -qq prometheus || { $sudo apt-get update -qq && apt-get download -qq prometheus; }; }) \
-    >build/prometheus.log 2>&1 || { cat build/prometheus.log >&2; exit 1; }
-  dpkg -x build/prometheus/prometheus_*.deb build/prometheus
+  unpack build/prometheus "" prometheus
 fi
 
 # Debian's torch, with a few hash-pinned wheels beside it.

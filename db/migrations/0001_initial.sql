@@ -20,6 +20,8 @@ create table owners (
   active       int not null default 0 check (active >= 0),
   -- Null: the limit of the daemon's configuration.
   active_limit int check (active_limit >= 0),
+  -- How many runs may be queued or held at a time; more wait outside the queue. Null: that of the configuration.
+  holding_limit int check (holding_limit >= 0),
   unique (workspace_id, email)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 

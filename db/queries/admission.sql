@@ -1,7 +1,9 @@
 -- name: lock_owners
 -- Taken first, in the order of their ids, so that two batches never wait for each other in a circle. The next
 -- statement then has a snapshot in which no create of these owners is half done.
-select owner_id from owners where owner_id = any($1::bigint[]) order by owner_id for no key update
+-- Tells which of them have a holding limit.
+select owner_id, coalesce(holding_limit, $2::int) is not null as has_holding_limit
+from owners where owner_id = any($1::bigint[]) order by owner_id for no key update
 
 -- name: admit_runs
 -- Admits, refuses or recognises each request of a batch; one row each. A request seen before is answered first, then
@@ -51,7 +53,10 @@ specs as (
 ),
 queued as (
   insert into run_queue (shape_id, priority, pos, run_id)
-  select shape_id, priority, queue_pos, run_id from admitted join inserted using (run_id)
+  select a.shape_id, a.priority, a.queue_pos, a.run_id
+  from admitted a join inserted i using (run_id) join owners o on o.owner_id = i.owner_id
+  -- With a holding limit, release_runs decides who may queue.
+  where coalesce(o.holding_limit, $18::int) is null
 ),
 events as (
   insert into run_events (run_id, seq, event_time, epoch, type, message, detail)
@@ -86,11 +91,34 @@ left join admitted a using (ordinal)
 left join inserted n on n.run_id = a.run_id
 order by i.ordinal
 
--- name: find_create_requests
--- What became of creates whose COMMIT was not answered.
-select i.ordinal, r.run_id
-from unnest($1::bigint[], $2::uuid[]) with ordinality as i(owner_id, request_id, ordinal)
-join create_requests r using (owner_id, request_id)
+-- name: release_runs
+-- Queues the next runs of owners that have a holding limit, as many as are free of it, in the order of priority and
+-- arrival. The owners are locked by this transaction. What is queued or held is counted, not kept in a counter: an
+-- owner has few active runs, and a limit may be set at any time.
+with limited as (
+  select owner_id, coalesce(holding_limit, $2::int) as holding_limit from owners
+  where owner_id = any($1::bigint[]) and coalesce(holding_limit, $2::int) is not null
+),
+active as materialized (
+  select r.owner_id, r.run_id, r.shape_id, r.priority, r.queue_pos,
+         r.state = 'PENDING' and not exists (
+           select from run_queue q where (q.shape_id, q.priority, q.pos) = (r.shape_id, r.priority, r.queue_pos))
+           as waits_outside
+  from runs r join limited using (owner_id)
+  where r.state in ('PENDING', 'QUEUED', 'STARTING', 'RUNNING', 'TERMINATING')
+),
+released as (select owner_id, count(*) filter (where not waits_outside) as released_count from active group by owner_id),
+waiting as (
+  select *, row_number() over (partition by owner_id order by priority, queue_pos) as place from active where waits_outside
+)
+insert into run_queue (shape_id, priority, pos, run_id)
+select w.shape_id, w.priority, w.queue_pos, w.run_id
+from waiting w join limited using (owner_id) join released using (owner_id)
+where w.place <= limited.holding_limit - released.released_count
+
+-- name: limited_owners
+select owner_id from owners where coalesce(holding_limit, $1::int) is not null and active > 0 order by owner_id
+for no key update
 
 -- name: delete_old_create_requests
 delete from create_requests where create_time < clock_timestamp() - make_interval(secs => $1::bigint)

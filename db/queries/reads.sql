@@ -60,8 +60,9 @@ select run_id, last_seq, state, coalesce(stop_requested::text, '') as stop_reque
 from runs where run_id = any($1::bigint[])
 
 -- name: queue_place
--- How many runs of the same needs go before this one, itself included, and whether it is queued at all.
-select count(*) filter (where (q.priority, q.pos) <= ($2::smallint, $3::bigint)) as position
+-- How many runs of the same needs go before this one, itself included; null when it is not queued.
+select case when bool_or((q.priority, q.pos) = ($2::smallint, $3::bigint))
+            then count(*) filter (where (q.priority, q.pos) <= ($2::smallint, $3::bigint)) end as position
 from run_queue q where q.shape_id = $1::int
 
 -- name: list_workers

@@ -1,6 +1,7 @@
 -- name: lock_owners_of_runs
 -- Owners before runs, each in the order of their ids: the one order in which rows are locked.
-select owner_id from owners
+select owner_id, coalesce(holding_limit, $2::int) is not null as has_holding_limit
+from owners
 where owner_id in (select owner_id from runs where run_id = any($1::bigint[]))
 order by owner_id for no key update
 
