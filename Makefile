@@ -1,6 +1,6 @@
 # The front door. `make` lists what it can do; the work is done by CMake and by the scripts in tools/.
 .DEFAULT_GOAL := help
-.PHONY: help deps build quickstart test test/unit lint format schema clean
+.PHONY: help deps build quickstart test lint format schema clean
 
 JOBS ?= $(shell nproc)
 programs := finetuned finetuned-worker finetuned-shim finetune

@@ -67,8 +67,8 @@ absl::Status ArtifactStore::Put(std::string_view path, std::string_view content)
   FT_ASSIGN_OR_RETURN(const ParentAndName at, OpenParentBeneath(root_, path, true));
   const std::string temporary = ".put-" + HexEncode(RandomBytes(8));
   const int folder = at.parent.get();
-  OwnedFd fd(openat(folder, temporary.c_str(),
-                    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
+  OwnedFd fd(openat(folder, temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                    0644));
   if (!fd.valid()) return ErrnoError(errno, "cannot create", std::string(path));
   absl::Status status = WriteAll(fd.get(), content, std::string(path));
   if (status.ok() && renameat(folder, temporary.c_str(), folder, at.name.c_str()) != 0) {

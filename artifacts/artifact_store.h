@@ -10,13 +10,14 @@
 
 namespace finetuned {
 
-// The files under one configured root, a filesystem that the daemon and all workers see. Workers write, the daemon
-// reads. Paths are relative to the root, `/`-separated, and never leave it: a path that is absolute, has `..` or leads
-// through a symbolic link is INVALID_ARGUMENT. Absent is NOT_FOUND. Other failures of the filesystem are
-// PERMISSION_DENIED, RESOURCE_EXHAUSTED (full) or INTERNAL, and may pass.
+// The files under one configured root, a filesystem that the daemon and all workers see. Workers
+// write, the daemon reads. Paths are relative to the root, `/`-separated, and never leave it: a
+// path that is absolute, has `..` or leads through a symbolic link is INVALID_ARGUMENT. Absent is
+// NOT_FOUND. Other failures of the filesystem are PERMISSION_DENIED, RESOURCE_EXHAUSTED (full) or
+// INTERNAL, and may pass.
 //
-// Holds no open file between calls, so a remounted root is found again. All calls block on the filesystem. Safe for
-// concurrent use.
+// Holds no open file between calls, so a remounted root is found again. All calls block on the
+// filesystem. Safe for concurrent use.
 class ArtifactStore {
  public:
   struct Entry {
@@ -42,8 +43,8 @@ class ArtifactStore {
   absl::Status Put(std::string_view path, std::string_view content) const;
   // The whole file. OUT_OF_RANGE when it is larger than `max_bytes`.
   absl::StatusOr<std::string> Get(std::string_view path, int64_t max_bytes) const;
-  // At most `limit` bytes from `offset`; empty at or after the end. INVALID_ARGUMENT for a negative offset or limit.
-  // A limit above kMaxRangeBytes is lowered to it.
+  // At most `limit` bytes from `offset`; empty at or after the end. INVALID_ARGUMENT for a negative
+  // offset or limit. A limit above kMaxRangeBytes is lowered to it.
   static constexpr int64_t kMaxRangeBytes = 4 << 20;
   absl::StatusOr<Range> ReadRange(std::string_view path, int64_t offset, int64_t limit) const;
   // What lies in a folder, sorted by name. What is neither file nor folder is left out.
@@ -61,8 +62,8 @@ class ArtifactStore {
   absl::StatusOr<std::string> ReadNonce(const std::string& name) const;
   absl::Status DeleteNonce(const std::string& name) const;
 
-  // Points the text file `latest` in the folder `checkpoints` at a checkpoint, atomically. The content is `target`, a
-  // path relative to `checkpoints`, without a newline.
+  // Points the text file `latest` in the folder `checkpoints` at a checkpoint, atomically. The
+  // content is `target`, a path relative to `checkpoints`, without a newline.
   absl::Status WritePointer(std::string_view checkpoints, const std::string& target) const;
   static constexpr char kPointerName[] = "latest-sharded-rank0.symlink";
 

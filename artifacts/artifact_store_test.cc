@@ -60,9 +60,21 @@ TEST_F(ArtifactStoreTest, NoPathLeavesTheRoot) {
   ASSERT_EQ(symlink("../secret", (base_ + "/root/link").c_str()), 0);
   ASSERT_EQ(symlink("folder", (base_ + "/root/inner").c_str()), 0);
   const std::string long_name(300, 'x');
-  const std::string paths[] = {"../secret", "folder/../../secret", "/etc/passwd", "up/secret", "link",
-                               "inner/x", "folder//x", "folder/./x", ".", "..", "folder/",
-                               std::string("a\0b", 3), "a\nb", long_name, std::string(2000, 'a')};
+  const std::string paths[] = {"../secret",
+                               "folder/../../secret",
+                               "/etc/passwd",
+                               "up/secret",
+                               "link",
+                               "inner/x",
+                               "folder//x",
+                               "folder/./x",
+                               ".",
+                               "..",
+                               "folder/",
+                               std::string("a\0b", 3),
+                               "a\nb",
+                               long_name,
+                               std::string(2000, 'a')};
   for (const std::string& path : paths) {
     EXPECT_TRUE(absl::IsInvalidArgument(store_->Get(path, 100).status())) << path;
     EXPECT_FALSE(store_->List(path).ok()) << path;

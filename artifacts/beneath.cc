@@ -17,10 +17,12 @@ namespace {
 constexpr int kFolderFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 
 absl::Status PathError(std::string_view path, const std::string& what) {
-  return absl::InvalidArgumentError("the path \"" + std::string(path.substr(0, 200)) + "\" " + what);
+  return absl::InvalidArgumentError("the path \"" + std::string(path.substr(0, 200)) + "\" " +
+                                    what);
 }
 
-// ELOOP and ENOTDIR both mean: something on the way is a link or a file, which no artifact path may contain.
+// ELOOP and ENOTDIR both mean: something on the way is a link or a file, which no artifact path may
+// contain.
 absl::Status OpenError(int error, std::string_view path) {
   if (error == ELOOP || error == ENOTDIR) {
     return PathError(path, "leads through a symbolic link or a file");
@@ -125,8 +127,8 @@ absl::StatusOr<ParentAndName> OpenParentBeneath(const std::string& root, std::st
 absl::StatusOr<OwnedFd> OpenFileBeneath(const std::string& root, std::string_view path) {
   FT_ASSIGN_OR_RETURN(const ParentAndName at, OpenParentBeneath(root, path, false));
   // O_NONBLOCK: opening a fifo must not wait for a writer.
-  OwnedFd fd(openat(at.parent.get(), at.name.c_str(),
-                    O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
+  OwnedFd fd(
+      openat(at.parent.get(), at.name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
   if (!fd.valid()) return OpenError(errno, path);
   struct stat info;
   if (fstat(fd.get(), &info) != 0) return ErrnoError(errno, "cannot read", std::string(path));

@@ -7,10 +7,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-// Opening files that may never lie outside a root folder. A path is taken apart into its components, each is checked,
-// and each is opened relative to the folder before it without following symbolic links. That is as strict as
-// openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS), works on every kernel and network filesystem, and is the only way
-// this room reaches a file.
+// Opening files that may never lie outside a root folder. A path is taken apart into its
+// components, each is checked, and each is opened relative to the folder before it without
+// following symbolic links. That is as strict as openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS),
+// works on every kernel and network filesystem, and is the only way this room reaches a file.
 
 namespace finetuned {
 
@@ -47,19 +47,22 @@ class OwnedFd {
   int fd_ = -1;
 };
 
-// The components of a relative path. INVALID_ARGUMENT when it is absolute, too long, contains a NUL or a control
-// character, or has a component that is empty, `.`, `..` or too long. The empty path is the root: no components.
+// The components of a relative path. INVALID_ARGUMENT when it is absolute, too long, contains a NUL
+// or a control character, or has a component that is empty, `.`, `..` or too long. The empty path
+// is the root: no components.
 absl::StatusOr<std::vector<std::string>> SplitArtifactPath(std::string_view path);
 
 // Opens the root itself. It is the operator's, so it may be a symbolic link.
 absl::StatusOr<OwnedFd> OpenRoot(const std::string& root);
 
-// Opens a folder beneath `root`. NOT_FOUND when it is absent; INVALID_ARGUMENT for a bad path, or when a component is a
-// symbolic link or not a folder. With `create`, missing folders are made and made durable.
+// Opens a folder beneath `root`. NOT_FOUND when it is absent; INVALID_ARGUMENT for a bad path, or
+// when a component is a symbolic link or not a folder. With `create`, missing folders are made and
+// made durable.
 absl::StatusOr<OwnedFd> OpenFolderBeneath(const std::string& root, std::string_view path,
                                           bool create);
 
-// The folder that holds the last component, opened, and that component's name. INVALID_ARGUMENT also for the root.
+// The folder that holds the last component, opened, and that component's name. INVALID_ARGUMENT
+// also for the root.
 struct ParentAndName {
   OwnedFd parent;
   std::string name;
@@ -67,11 +70,12 @@ struct ParentAndName {
 absl::StatusOr<ParentAndName> OpenParentBeneath(const std::string& root, std::string_view path,
                                                 bool create);
 
-// Opens a regular file for reading. Errors as OpenFolderBeneath; a fifo or a device is INVALID_ARGUMENT.
+// Opens a regular file for reading. Errors as OpenFolderBeneath; a fifo or a device is
+// INVALID_ARGUMENT.
 absl::StatusOr<OwnedFd> OpenFileBeneath(const std::string& root, std::string_view path);
 
-// Deletes the entry `name` of the folder, with everything beneath it, never following a link. An absent one is fine.
-// RESOURCE_EXHAUSTED when it is nested deeper than kMaxFolderDepth.
+// Deletes the entry `name` of the folder, with everything beneath it, never following a link. An
+// absent one is fine. RESOURCE_EXHAUSTED when it is nested deeper than kMaxFolderDepth.
 inline constexpr int kMaxFolderDepth = 32;
 absl::Status DeleteTreeAt(int folder, const std::string& name);
 

@@ -10,8 +10,8 @@
 
 namespace finetuned {
 
-// The list of what a published folder holds, kept in it as `manifest.json`. The text is deterministic: equal content
-// gives equal bytes, so its SHA-256 stands for the folder.
+// The list of what a published folder holds, kept in it as `manifest.json`. The text is
+// deterministic: equal content gives equal bytes, so its SHA-256 stands for the folder.
 struct Manifest {
   struct File {
     // Relative to the folder.
@@ -39,8 +39,9 @@ std::string ManifestToJson(const Manifest& manifest);
 // INVALID_ARGUMENT for a text that is not a manifest.
 absl::StatusOr<Manifest> ManifestFromJson(std::string_view text);
 
-// Reads a folder tree: hashes every file and makes each, and each folder, durable. INVALID_ARGUMENT when the tree holds
-// a symbolic link or anything but files and folders; RESOURCE_EXHAUSTED beyond the limits of beneath.h; NOT_FOUND.
+// Reads a folder tree: hashes every file and makes each, and each folder, durable. INVALID_ARGUMENT
+// when the tree holds a symbolic link or anything but files and folders; RESOURCE_EXHAUSTED beyond
+// the limits of beneath.h; NOT_FOUND.
 absl::StatusOr<std::vector<Manifest::File>> HashAndSyncTree(const std::string& root,
                                                             std::string_view path);
 

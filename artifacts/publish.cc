@@ -14,7 +14,8 @@
 namespace finetuned {
 namespace {
 
-// Beside the target, hidden: a name of its own per target, so that what a crash left is found and deleted next time.
+// Beside the target, hidden: a name of its own per target, so that what a crash left is found and
+// deleted next time.
 std::string AsideName(const std::string& name) { return ".replaced-" + name; }
 
 absl::StatusOr<Published> Recover(const ArtifactStore& store, const PublishRequest& request,
@@ -28,7 +29,8 @@ absl::StatusOr<Published> Recover(const ArtifactStore& store, const PublishReque
 absl::Status MoveIntoPlace(const ArtifactStore& store, const PublishRequest& request) {
   FT_ASSIGN_OR_RETURN(const ParentAndName from,
                       OpenParentBeneath(store.root(), request.staging, false));
-  FT_ASSIGN_OR_RETURN(const ParentAndName to, OpenParentBeneath(store.root(), request.target, true));
+  FT_ASSIGN_OR_RETURN(const ParentAndName to,
+                      OpenParentBeneath(store.root(), request.target, true));
   const std::string aside = AsideName(to.name);
   const int folder = to.parent.get();
   const absl::StatusOr<Published> older = ReadPublished(store, request.target);
@@ -54,7 +56,8 @@ absl::Status MoveIntoPlace(const ArtifactStore& store, const PublishRequest& req
 }  // namespace
 
 absl::StatusOr<Published> PublishFolder(const ArtifactStore& store, const PublishRequest& request) {
-  absl::StatusOr<std::vector<Manifest::File>> files = HashAndSyncTree(store.root(), request.staging);
+  absl::StatusOr<std::vector<Manifest::File>> files =
+      HashAndSyncTree(store.root(), request.staging);
   if (absl::IsNotFound(files.status())) return Recover(store, request, files.status());
   if (!files.ok()) return files.status();
   Published published;

@@ -11,17 +11,19 @@
 
 namespace finetuned {
 
-// Publishes a folder that an attempt has written: hashes and syncs it, writes its manifest.json, and renames it to its
-// place, so that a folder that is there is complete and durable. Blocks for as long as reading the files takes.
+// Publishes a folder that an attempt has written: hashes and syncs it, writes its manifest.json,
+// and renames it to its place, so that a folder that is there is complete and durable. Blocks for
+// as long as reading the files takes.
 //
-// Repeatable: when the staging folder is gone and the target was published from it, as after a crash right behind the
-// rename, the published folder is checked against its manifest and returned. An older folder of that name, left by an
-// earlier attempt, is first renamed aside and deleted after. A crash at any instant leaves either folder whole.
+// Repeatable: when the staging folder is gone and the target was published from it, as after a
+// crash right behind the rename, the published folder is checked against its manifest and returned.
+// An older folder of that name, left by an earlier attempt, is first renamed aside and deleted
+// after. A crash at any instant leaves either folder whole.
 //
-// Errors: INVALID_ARGUMENT for a bad path or a tree that holds links or devices; NOT_FOUND when there is no such
-// staging folder and nothing published from it; FAILED_PRECONDITION when `may_publish` says no right before the rename, or
-// a later attempt has published that name; DATA_LOSS when the published folder does not match its manifest; others as
-// ArtifactStore.
+// Errors: INVALID_ARGUMENT for a bad path or a tree that holds links or devices; NOT_FOUND when
+// there is no such staging folder and nothing published from it; FAILED_PRECONDITION when
+// `may_publish` says no right before the rename, or a later attempt has published that name;
+// DATA_LOSS when the published folder does not match its manifest; others as ArtifactStore.
 struct PublishRequest {
   // Both relative to the root, on one filesystem.
   std::string staging;
@@ -40,7 +42,8 @@ absl::StatusOr<Published> PublishFolder(const ArtifactStore& store, const Publis
 // The manifest of a published folder. NOT_FOUND without one.
 absl::StatusOr<Published> ReadPublished(const ArtifactStore& store, const std::string& target);
 
-// Reads every file of a published folder and compares. DATA_LOSS when one is absent, other or too many.
+// Reads every file of a published folder and compares. DATA_LOSS when one is absent, other or too
+// many.
 absl::Status VerifyPublished(const ArtifactStore& store, const std::string& target,
                              const Manifest& manifest);
 

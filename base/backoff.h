@@ -6,8 +6,8 @@
 
 namespace finetuned {
 
-// Waiting times between tries: exponential with full jitter, so that callers that failed together do not come back
-// together. Not safe for concurrent use.
+// Waiting times between tries: exponential with full jitter, so that callers that failed together
+// do not come back together. Not safe for concurrent use.
 class Backoff {
  public:
   struct Options {
@@ -19,7 +19,8 @@ class Backoff {
   explicit Backoff(const Options& options)
       : options_(options), ceiling_(options.initial), random_(std::random_device{}()) {}
 
-  // The time to wait before the next try: uniform between half of the ceiling and the ceiling, which doubles.
+  // The time to wait before the next try: uniform between half of the ceiling and the ceiling,
+  // which doubles.
   absl::Duration Next() {
     const absl::Duration ceiling = ceiling_;
     ceiling_ = std::min(ceiling_ * 2, options_.max);

@@ -77,8 +77,7 @@ absl::Status SetScalar(const std::string& where, const std::string& value,
       reflection->MutableMessage(message, field)->CopyFrom(ToProtoDuration(duration));
       return absl::OkStatus();
     }
-    default:
-      return BadValue(where, "cannot be set from a configuration");
+    default: return BadValue(where, "cannot be set from a configuration");
   }
 }
 
@@ -119,7 +118,8 @@ absl::Status ApplyYaml(const std::string& where, const YAML::Node& node, Message
   for (const auto& entry : node) {
     const std::string name = entry.first.IsScalar() ? entry.first.Scalar() : "?";
     const FieldDescriptor* field = message->GetDescriptor()->FindFieldByName(name);
-    const std::string path = absl::StrCat(where, ", line ", entry.first.Mark().line + 1, ": ", name);
+    const std::string path =
+        absl::StrCat(where, ", line ", entry.first.Mark().line + 1, ": ", name);
     if (field == nullptr) {
       std::vector<std::string> known;
       for (int i = 0; i < message->GetDescriptor()->field_count(); ++i) {

@@ -8,12 +8,13 @@
 #include "absl/status/status.h"
 #include "google/protobuf/message.h"
 
-// Configuration is a Protocol Buffers message. Its fields come, each overriding the ones before, from a YAML file, from
-// environment variables `<PREFIX><FIELD>` in upper case with nested fields joined by `_`, and from flags. A
-// field that does not exist, or a value of the wrong kind, is INVALID_ARGUMENT with the place and the remedy.
+// Configuration is a Protocol Buffers message. Its fields come, each overriding the ones before,
+// from a YAML file, from environment variables `<PREFIX><FIELD>` in upper case with nested fields
+// joined by `_`, and from flags. A field that does not exist, or a value of the wrong kind, is
+// INVALID_ARGUMENT with the place and the remedy.
 //
-// Scalars are written as usual; a Duration as Abseil reads it (`10s`, `2h30m`); a list as a YAML list, or separated by
-// commas in a variable or flag; a map of strings as a YAML map.
+// Scalars are written as usual; a Duration as Abseil reads it (`10s`, `2h30m`); a list as a YAML
+// list, or separated by commas in a variable or flag; a map of strings as a YAML map.
 
 namespace finetuned {
 
@@ -33,7 +34,8 @@ absl::Status LoadConfig(const ConfigSources& sources, google::protobuf::Message*
 // The environment of this process.
 std::map<std::string, std::string> ProcessEnvironment();
 
-// Every settable path of a message, e.g. `lease.grace_duration`, in the order of the proto; maps are left out.
+// Every settable path of a message, e.g. `lease.grace_duration`, in the order of the proto; maps
+// are left out.
 std::vector<std::string> ConfigPaths(const google::protobuf::Descriptor* descriptor);
 
 }  // namespace finetuned

@@ -32,21 +32,16 @@ class Fd {
 absl::StatusCode CodeOf(int error) {
   switch (error) {
     case ENOENT:
-    case ENOTDIR:
-      return absl::StatusCode::kNotFound;
+    case ENOTDIR: return absl::StatusCode::kNotFound;
     case EACCES:
     case EPERM:
-    case EROFS:
-      return absl::StatusCode::kPermissionDenied;
-    case EEXIST:
-      return absl::StatusCode::kAlreadyExists;
+    case EROFS: return absl::StatusCode::kPermissionDenied;
+    case EEXIST: return absl::StatusCode::kAlreadyExists;
     case ENOSPC:
     case EDQUOT:
     case EMFILE:
-    case ENFILE:
-      return absl::StatusCode::kResourceExhausted;
-    default:
-      return absl::StatusCode::kInternal;
+    case ENFILE: return absl::StatusCode::kResourceExhausted;
+    default: return absl::StatusCode::kInternal;
   }
 }
 
@@ -114,8 +109,7 @@ absl::Status SyncDirectory(const std::string& path) {
 absl::Status MakeDirectories(const std::string& path, int mode) {
   std::string partial;
   for (const auto& part : std::filesystem::path(path)) {
-    partial = partial.empty() ? part.string()
-                              : (std::filesystem::path(partial) / part).string();
+    partial = partial.empty() ? part.string() : (std::filesystem::path(partial) / part).string();
     if (partial.empty() || partial == "/") continue;
     if (mkdir(partial.c_str(), static_cast<mode_t>(mode)) != 0 && errno != EEXIST) {
       const int error = errno;

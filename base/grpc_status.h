@@ -4,8 +4,8 @@
 
 #include "absl/status/status.h"
 
-// The border between absl::Status and gRPC: the one place where the two are translated. Details cross it in
-// `grpc-status-details-bin`.
+// The border between absl::Status and gRPC: the one place where the two are translated. Details
+// cross it in `grpc-status-details-bin`.
 
 namespace finetuned {
 

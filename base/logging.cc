@@ -8,7 +8,8 @@
 namespace finetuned {
 namespace {
 
-// The logger writes finished lines: time and level are put into the JSON here, so that one place escapes.
+// The logger writes finished lines: time and level are put into the JSON here, so that one place
+// escapes.
 struct Logger {
   std::shared_ptr<spdlog::logger> sink;
   std::string program = "finetuned";
@@ -49,8 +50,10 @@ void AppendEscaped(std::string& out, std::string_view text) {
 
 absl::Status InitLogging(const std::string& program, const std::string& level) {
   static const std::pair<const char*, spdlog::level::level_enum> kLevels[] = {
-      {"trace", spdlog::level::trace}, {"debug", spdlog::level::debug},
-      {"info", spdlog::level::info},   {"warning", spdlog::level::warn},
+      {"trace", spdlog::level::trace},
+      {"debug", spdlog::level::debug},
+      {"info", spdlog::level::info},
+      {"warning", spdlog::level::warn},
       {"error", spdlog::level::err}};
   Logger& logger = TheLogger();
   logger.program = program;

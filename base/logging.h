@@ -6,8 +6,9 @@
 
 #include "absl/status/status.h"
 
-// Structured logging: one JSON object per line on standard error, safe for concurrent use. Text of users goes into
-// fields, never into the message, and is escaped: a log line cannot be forged by a newline or an escape sequence.
+// Structured logging: one JSON object per line on standard error, safe for concurrent use. Text of
+// users goes into fields, never into the message, and is escaped: a log line cannot be forged by a
+// newline or an escape sequence.
 
 namespace finetuned {
 
@@ -31,8 +32,8 @@ struct LogField {
 
 inline constexpr size_t kMaxLogFieldBytes = 16 * 1024;
 
-// Sets the program's name, shown in each line, and the least level that is written: trace, debug, info, warning or
-// error; empty is info. INVALID_ARGUMENT for another name.
+// Sets the program's name, shown in each line, and the least level that is written: trace, debug,
+// info, warning or error; empty is info. INVALID_ARGUMENT for another name.
 absl::Status InitLogging(const std::string& program, const std::string& level);
 
 // Writes one line: Log(LogLevel::kInfo, "run admitted", {{"run", name}, {"owner", owner}}).

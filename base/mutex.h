@@ -6,9 +6,9 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/time/time.h"
 
-// std::mutex with annotations that clang's thread-safety analysis checks (the preset `clang` makes a violation an
-// error). Abseil's own mutex is not used: Debian's library is not instrumented, which gives false races under
-// ThreadSanitizer.
+// std::mutex with annotations that clang's thread-safety analysis checks (the preset `clang` makes
+// a violation an error). Abseil's own mutex is not used: Debian's library is not instrumented,
+// which gives false races under ThreadSanitizer.
 
 namespace finetuned {
 

@@ -57,8 +57,8 @@ absl::Status InvalidArgument(const std::vector<FieldViolation>& violations) {
   for (const FieldViolation& violation : violations) {
     metadata.emplace("reason:" + violation.field, violation.reason);
   }
-  absl::Status status = MakeError(absl::StatusCode::kInvalidArgument, violations.front().reason,
-                                  message, metadata);
+  absl::Status status =
+      MakeError(absl::StatusCode::kInvalidArgument, violations.front().reason, message, metadata);
   AddDetail(status, bad_request);
   return status;
 }
@@ -81,16 +81,15 @@ std::vector<FieldViolation> Violations(const absl::Status& status) {
   std::map<std::string, std::string> metadata = ErrorMetadata(status);
   for (const auto& entry : bad_request.field_violations()) {
     auto reason = metadata.find("reason:" + entry.field());
-    violations.push_back({entry.field(), entry.description(),
-                          reason == metadata.end() ? "" : reason->second});
+    violations.push_back(
+        {entry.field(), entry.description(), reason == metadata.end() ? "" : reason->second});
   }
   return violations;
 }
 
 absl::Duration RetryDelay(const absl::Status& status) {
   google::rpc::RetryInfo retry;
-  return GetDetail(status, &retry) ? FromProtoDuration(retry.retry_delay())
-                                   : absl::ZeroDuration();
+  return GetDetail(status, &retry) ? FromProtoDuration(retry.retry_delay()) : absl::ZeroDuration();
 }
 
 google::rpc::Status ToProto(const absl::Status& status) {
@@ -108,7 +107,8 @@ google::rpc::Status ToProto(const absl::Status& status) {
 absl::Status FromProto(const google::rpc::Status& proto) {
   absl::Status status(static_cast<absl::StatusCode>(proto.code()), proto.message());
   if (status.ok()) return status;
-  for (const auto& any : proto.details()) status.SetPayload(any.type_url(), absl::Cord(any.value()));
+  for (const auto& any : proto.details())
+    status.SetPayload(any.type_url(), absl::Cord(any.value()));
   return status;
 }
 

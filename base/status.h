@@ -10,16 +10,18 @@
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 
-// Canonical errors with machine-readable details, after AIP-193: every error that leaves the service has exactly one
-// ErrorInfo {reason, domain, metadata}. Details travel as payloads of absl::Status, so any room can add one without
-// knowing gRPC; they become google.rpc.Status at the border.
+// Canonical errors with machine-readable details, after AIP-193: every error that leaves the
+// service has exactly one ErrorInfo {reason, domain, metadata}. Details travel as payloads of
+// absl::Status, so any room can add one without knowing gRPC; they become google.rpc.Status at the
+// border.
 
 namespace finetuned {
 
 // The domain of every ErrorInfo of this service.
 inline constexpr char kErrorDomain[] = "finetuned";
 
-// An error with a reason in UPPER_SNAKE_CASE, at most 63 characters, and the variables of its message.
+// An error with a reason in UPPER_SNAKE_CASE, at most 63 characters, and the variables of its
+// message.
 absl::Status MakeError(absl::StatusCode code, const std::string& reason, const std::string& message,
                        const std::map<std::string, std::string>& metadata = {});
 
@@ -37,7 +39,8 @@ struct FieldViolation {
   std::string reason;
 };
 
-// INVALID_ARGUMENT with every violation. The ErrorInfo has the first one's reason. Requires at least one.
+// INVALID_ARGUMENT with every violation. The ErrorInfo has the first one's reason. Requires at
+// least one.
 absl::Status InvalidArgument(const std::vector<FieldViolation>& violations);
 
 // The reason of the status's ErrorInfo; empty without one.
@@ -65,15 +68,15 @@ absl::Status FromProto(const google::rpc::Status& status);
 #define FT_CONCAT(a, b) FT_CONCAT_INNER(a, b)
 
 // Returns the status of an expression from the enclosing function when it is an error.
-#define FT_RETURN_IF_ERROR(expr)                                               \
-  do {                                                                         \
-    ::absl::Status FT_CONCAT(ft_status_, __LINE__) = (expr);                   \
+#define FT_RETURN_IF_ERROR(expr)                                                       \
+  do {                                                                                 \
+    ::absl::Status FT_CONCAT(ft_status_, __LINE__) = (expr);                           \
     if (!FT_CONCAT(ft_status_, __LINE__).ok()) return FT_CONCAT(ft_status_, __LINE__); \
   } while (false)
 
 // Assigns the value of a StatusOr, or returns its error: FT_ASSIGN_OR_RETURN(auto x, Make());
-#define FT_ASSIGN_OR_RETURN(lhs, expr)                                  \
-  auto FT_CONCAT(ft_result_, __LINE__) = (expr);                        \
-  if (!FT_CONCAT(ft_result_, __LINE__).ok())                            \
-    return std::move(FT_CONCAT(ft_result_, __LINE__)).status();         \
+#define FT_ASSIGN_OR_RETURN(lhs, expr)                          \
+  auto FT_CONCAT(ft_result_, __LINE__) = (expr);                \
+  if (!FT_CONCAT(ft_result_, __LINE__).ok())                    \
+    return std::move(FT_CONCAT(ft_result_, __LINE__)).status(); \
   lhs = *std::move(FT_CONCAT(ft_result_, __LINE__))

@@ -6,8 +6,8 @@
 #include "google/protobuf/duration.pb.h"
 #include "google/protobuf/timestamp.pb.h"
 
-// Conversions between Abseil's times and those of Protocol Buffers. Infinite values become the limits of the
-// Protocol Buffers types.
+// Conversions between Abseil's times and those of Protocol Buffers. Infinite values become the
+// limits of the Protocol Buffers types.
 
 namespace finetuned {
 
@@ -16,8 +16,8 @@ absl::Time FromProtoTime(const google::protobuf::Timestamp& proto);
 google::protobuf::Duration ToProtoDuration(absl::Duration duration);
 absl::Duration FromProtoDuration(const google::protobuf::Duration& proto);
 
-// Whether a value is inside the ranges that the types document: years 1 to 9999; about 10,000 years; nanos in range
-// and of the same sign.
+// Whether a value is inside the ranges that the types document: years 1 to 9999; about 10,000
+// years; nanos in range and of the same sign.
 bool IsValid(const google::protobuf::Timestamp& proto);
 bool IsValid(const google::protobuf::Duration& proto);
 

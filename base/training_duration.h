@@ -7,8 +7,9 @@
 
 namespace finetuned {
 
-// How long to train or how often to save: `1ep`, `30ba`, `10000tok`. The grammar is narrower than that of the trainers
-// (Composer's reads nan, underscores and full-width digits): `^[1-9][0-9]{0,14}(ep|ba|tok)$`.
+// How long to train or how often to save: `1ep`, `30ba`, `10000tok`. The grammar is narrower than
+// that of the trainers (Composer's reads nan, underscores and full-width digits):
+// `^[1-9][0-9]{0,14}(ep|ba|tok)$`.
 struct TrainingDuration {
   enum class Unit { kEpochs, kBatches, kTokens };
   int64_t value = 0;

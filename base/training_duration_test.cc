@@ -12,9 +12,27 @@ TEST(TrainingDuration, ReadsEpochsBatchesAndTokens) {
 }
 
 TEST(TrainingDuration, RefusesWhatATrainerWouldReadDifferently) {
-  for (const char* text :
-       {"", "1", "ep", "0ep", "-1ep", "1.5ba", "1e3ep", "nanep", "infep", "1_000tok", "１ep", " 1ep",
-        "1ep ", "1EP", "1epoch", "1ep1ba", "99999999999999999999tok", "1sec", "0.5dur", "01ep", "+1ep"}) {
+  for (const char* text : {"",
+                           "1",
+                           "ep",
+                           "0ep",
+                           "-1ep",
+                           "1.5ba",
+                           "1e3ep",
+                           "nanep",
+                           "infep",
+                           "1_000tok",
+                           "１ep",
+                           " 1ep",
+                           "1ep ",
+                           "1EP",
+                           "1epoch",
+                           "1ep1ba",
+                           "99999999999999999999tok",
+                           "1sec",
+                           "0.5dur",
+                           "01ep",
+                           "+1ep"}) {
     EXPECT_FALSE(ParseTrainingDuration(text).has_value()) << text;
   }
 }

@@ -93,9 +93,8 @@ int ReportParseError(const CLI::ParseError& error, const CLI::App& app,
     io.out << std::flush;
     return kExitOk;
   }
-  const absl::Status status =
-      UsageError(ParseErrorSentence(error, app, *command, words, first_argument),
-                 words + " --help");
+  const absl::Status status = UsageError(
+      ParseErrorSentence(error, app, *command, words, first_argument), words + " --help");
   io.err << RenderError(status, ErrorContext()) << std::flush;
   return kExitUsage;
 }

@@ -54,11 +54,11 @@ class App : public ::testing::Test {
 
 TEST_F(App, GivesEachAnswerOfTheServerItsExitStatus) {
   const std::vector<std::pair<absl::StatusCode, int>> cases = {
-      {absl::StatusCode::kInternal, 1},          {absl::StatusCode::kNotFound, 3},
-      {absl::StatusCode::kUnauthenticated, 4},   {absl::StatusCode::kPermissionDenied, 4},
-      {absl::StatusCode::kAlreadyExists, 5},     {absl::StatusCode::kResourceExhausted, 5},
+      {absl::StatusCode::kInternal, 1},           {absl::StatusCode::kNotFound, 3},
+      {absl::StatusCode::kUnauthenticated, 4},    {absl::StatusCode::kPermissionDenied, 4},
+      {absl::StatusCode::kAlreadyExists, 5},      {absl::StatusCode::kResourceExhausted, 5},
       {absl::StatusCode::kFailedPrecondition, 5}, {absl::StatusCode::kUnavailable, 6},
-      {absl::StatusCode::kDeadlineExceeded, 6},  {absl::StatusCode::kInvalidArgument, 65}};
+      {absl::StatusCode::kDeadlineExceeded, 6},   {absl::StatusCode::kInvalidArgument, 65}};
   for (const auto& [code, exit_status] : cases) {
     Reset();
     server_.get_run = [code = code](const v1::GetRunRequest&, v1::Run*) {
@@ -114,8 +114,8 @@ TEST_F(App, RefusesToSendATokenToAnotherMachine) {
   for (const char* local : {"localhost:1", "127.9.9.9:1", "[::1]:1", "unix:/run/x"}) {
     EXPECT_TRUE(IsLocalAddress(local).value()) << local;
   }
-  for (const char* remote : {"127.example.org:1", "localhost.example.org:1", "[::2]:1",
-                             "0.0.0.0:1"}) {
+  for (const char* remote :
+       {"127.example.org:1", "localhost.example.org:1", "[::2]:1", "0.0.0.0:1"}) {
     EXPECT_FALSE(IsLocalAddress(remote).value()) << remote;
   }
 }
@@ -172,8 +172,7 @@ TEST_F(App, ListsEveryViolationAndExitsWith65) {
 
 TEST_F(App, ListsAllPagesUpToTheLimit) {
   std::vector<std::pair<std::string, int>> pages;
-  server_.list_runs = [&pages](const v1::ListRunsRequest& request,
-                               v1::ListRunsResponse* response) {
+  server_.list_runs = [&pages](const v1::ListRunsRequest& request, v1::ListRunsResponse* response) {
     pages.emplace_back(request.page_token(), request.page_size());
     for (int i = 0; i < std::min(2, request.page_size()); ++i) {
       *response->add_runs() =
@@ -216,8 +215,8 @@ TEST_F(App, ShowsRunsAsATable) {
     *response->add_runs() = run;
     return absl::OkStatus();
   };
-  for (const auto& words : std::vector<std::vector<std::string>>{
-           {"run", "list"}, {"get", "runs"}, {"list"}}) {
+  for (const auto& words :
+       std::vector<std::vector<std::string>>{{"run", "list"}, {"get", "runs"}, {"list"}}) {
     Reset();
     EXPECT_EQ(Run(words), 0);
     EXPECT_EQ(Out(),
@@ -317,8 +316,8 @@ TEST_F(App, WatchesToTheEndOverABrokenStreamAndSumsUp) {
 }
 
 TEST_F(App, WatchesAsJsonLinesWithNothingElseOnStandardOutput) {
-  server_.streams = {{{TestMessage({TestEvent(1, v1::RunEvent::CANCELED)})}, absl::OkStatus(),
-                      nullptr}};
+  server_.streams = {
+      {{TestMessage({TestEvent(1, v1::RunEvent::CANCELED)})}, absl::OkStatus(), nullptr}};
   server_.get_run = [](const v1::GetRunRequest&, v1::Run* run) {
     *run = TestRun("run-1", v1::Run::STOPPED, 1);
     return absl::OkStatus();
@@ -463,17 +462,14 @@ TEST_F(Logs, FollowsOverAttemptsToTheEndOfTheRun) {
   // While it waits the first attempt goes on, ends, and a second one follows.
   test_->io.pause = [this](absl::Duration) {
     switch (++test_->pauses) {
-      case 1:
-        logs_[{1, kStderr}] += "more\n";
-        break;
+      case 1: logs_[{1, kStderr}] += "more\n"; break;
       case 2:
         complete_ = true;
         run_ = TestRun("run-1", v1::Run::COMPLETED);
         run_.set_attempt(2);
         logs_[{2, kStderr}] = "two\n";
         break;
-      default:
-        FAIL() << "waits for a run that has ended";
+      default: FAIL() << "waits for a run that has ended";
     }
   };
   EXPECT_EQ(Run({"run", "logs", "-f", "run-1"}), 0);
@@ -569,10 +565,10 @@ TEST_F(App, KeepsContextsAndUsesThem) {
 
 TEST_F(App, HelpNamesTheExitStatusesAndTheVersionIsData) {
   EXPECT_EQ(Run({"--help"}), 0);
-  for (const char* word : {"Exit status", "0 ok", "1 failure", "2 wrong usage", "3 not found",
-                           "4 no token", "5 conflict", "6 no answer", "10 the run ended FAILED",
-                           "11 the run ended STOPPED", "65 the server refused",
-                           "130 interrupted"}) {
+  for (const char* word :
+       {"Exit status", "0 ok", "1 failure", "2 wrong usage", "3 not found", "4 no token",
+        "5 conflict", "6 no answer", "10 the run ended FAILED", "11 the run ended STOPPED",
+        "65 the server refused", "130 interrupted"}) {
     EXPECT_THAT(Out(), HasSubstr(word));
   }
   EXPECT_EQ(Err(), "");

@@ -125,8 +125,8 @@ class Client::Rpc {
     arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectTimeoutMs);
     // A local server is never behind a proxy of the environment.
     arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-    channel_ = grpc::CreateCustomChannel(options_.server, grpc::InsecureChannelCredentials(),
-                                         arguments);
+    channel_ =
+        grpc::CreateCustomChannel(options_.server, grpc::InsecureChannelCredentials(), arguments);
     stub_ = v1::RunService::NewStub(channel_);
   }
 
@@ -193,12 +193,11 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Create(const Options& options, I
   if (!local) {
     const std::string port = options.server.substr(options.server.rfind(':') + 1);
     const std::string host = options.server.substr(0, options.server.rfind(':'));
-    return LocalError(
-        absl::StatusCode::kFailedPrecondition,
-        absl::StrCat("The server ", options.server, " is on another machine."),
-        "There is no TLS yet, and your token would cross the network in clear text.",
-        absl::StrCat("ssh -N -L ", port, ":127.0.0.1:", port, " ", host,
-                     "   and then --server 127.0.0.1:", port));
+    return LocalError(absl::StatusCode::kFailedPrecondition,
+                      absl::StrCat("The server ", options.server, " is on another machine."),
+                      "There is no TLS yet, and your token would cross the network in clear text.",
+                      absl::StrCat("ssh -N -L ", port, ":127.0.0.1:", port, " ", host,
+                                   "   and then --server 127.0.0.1:", port));
   }
   return std::unique_ptr<Client>(new Client(std::make_unique<Rpc>(options, io)));
 }
@@ -232,8 +231,7 @@ absl::StatusOr<v1::ReadRunLogResponse> Client::ReadRunLog(const v1::ReadRunLogRe
 absl::StatusOr<v1::Quota> Client::GetQuota(const v1::GetQuotaRequest& request) {
   return rpc_->Call(&v1::RunService::Stub::GetQuota, request);
 }
-absl::StatusOr<v1::ListWorkersResponse> Client::ListWorkers(
-    const v1::ListWorkersRequest& request) {
+absl::StatusOr<v1::ListWorkersResponse> Client::ListWorkers(const v1::ListWorkersRequest& request) {
   return rpc_->Call(&v1::RunService::Stub::ListWorkers, request);
 }
 std::unique_ptr<Client::EventStream> Client::WatchEvents(const v1::WatchEventsRequest& request) {

@@ -177,8 +177,8 @@ absl::Status SaveConfig(const std::string& path, const Config& config) {
 absl::StatusOr<std::string> ReadTokenFile(const std::string& path) {
   absl::StatusOr<std::string> content = ReadFile(path, kMaxTokenBytes + 64);
   if (!content.ok()) {
-    return UsageError(absl::StrCat("The token file ", path, " cannot be read: ",
-                                   std::string(content.status().message())));
+    return UsageError(absl::StrCat("The token file ", path,
+                                   " cannot be read: ", std::string(content.status().message())));
   }
   std::string token(absl::StripAsciiWhitespace(*content));
   if (token.empty()) return UsageError(absl::StrCat("The token file ", path, " is empty."));

@@ -187,8 +187,8 @@ TEST(ResolveSettings, RefusesTwoTokensAndATokenThatIsNone) {
 
 TEST(CheckContextName, TakesLettersDigitsAndThreeSigns) {
   EXPECT_TRUE(CheckContextName("prod-1.eu_2").ok());
-  for (const std::string& name : {std::string(), std::string("-x"), std::string("a b"),
-                                  std::string(64, 'a')}) {
+  for (const std::string& name :
+       {std::string(), std::string("-x"), std::string("a b"), std::string(64, 'a')}) {
     EXPECT_FALSE(CheckContextName(name).ok()) << name;
   }
 }

@@ -97,11 +97,10 @@ TEST(BuildCreateRequest, LeavesTheServersDefaultsToTheServer) {
 
 TEST(BuildCreateRequest, TakesTheNamesOfTheApiToo) {
   CreateFlags flags;
-  for (const auto& [text, task] :
-       {std::pair("CONTINUED_PRETRAIN", v1::RunSpec::CONTINUED_PRETRAIN),
-        std::pair("continued-pretrain", v1::RunSpec::CONTINUED_PRETRAIN),
-        std::pair("chat", v1::RunSpec::CHAT_COMPLETION),
-        std::pair("chat_completion", v1::RunSpec::CHAT_COMPLETION)}) {
+  for (const auto& [text, task] : {std::pair("CONTINUED_PRETRAIN", v1::RunSpec::CONTINUED_PRETRAIN),
+                                   std::pair("continued-pretrain", v1::RunSpec::CONTINUED_PRETRAIN),
+                                   std::pair("chat", v1::RunSpec::CHAT_COMPLETION),
+                                   std::pair("chat_completion", v1::RunSpec::CHAT_COMPLETION)}) {
     flags.task = text;
     EXPECT_EQ(BuildCreateRequest(flags, "/", "").value().run().spec().task_type(), task) << text;
   }

@@ -67,8 +67,10 @@ void AddQuotaDetails(const absl::Status& status, Explanation& explanation) {
 Explanation ExplainUnavailable(const absl::Status& status, const ErrorContext& context) {
   const std::string message = Sanitize(std::string(status.message()));
   if (!ErrorReason(status).empty()) {
-    return {absl::StrCat("The server at ", context.server, " cannot do this now: ", message), {},
-            "This passes: the same command may be given again.", ""};
+    return {absl::StrCat("The server at ", context.server, " cannot do this now: ", message),
+            {},
+            "This passes: the same command may be given again.",
+            ""};
   }
   return {absl::StrCat("No answer from the server at ", context.server, "."),
           {message},
@@ -96,11 +98,15 @@ Explanation ExplainNotFound(const std::string& message, const ErrorContext& cont
 Explanation ExplainConflict(const absl::Status& status, const std::string& message) {
   const std::string reason = ErrorReason(status);
   if (status.code() == absl::StatusCode::kAlreadyExists) {
-    return {message, {}, "A name is used once, also after the run is deleted.",
+    return {message,
+            {},
+            "A name is used once, also after the run is deleted.",
             "finetune run create --name ANOTHER ...   (or leave --name out)"};
   }
   if (status.code() == absl::StatusCode::kResourceExhausted) {
-    Explanation explanation{message, {}, "A slot frees when one of your active runs ends.",
+    Explanation explanation{message,
+                            {},
+                            "A slot frees when one of your active runs ends.",
                             "finetune quota   (shows the runs that hold it)"};
     AddQuotaDetails(status, explanation);
     if (reason != "ACTIVE_RUNS_QUOTA" && explanation.details.empty()) {
@@ -117,10 +123,10 @@ Explanation ExplainConflict(const absl::Status& status, const std::string& messa
 Explanation ExplainServerError(const absl::Status& status, const ErrorContext& context) {
   const std::string message = Sanitize(std::string(status.message()));
   switch (status.code()) {
-    case absl::StatusCode::kUnavailable:
-      return ExplainUnavailable(status, context);
+    case absl::StatusCode::kUnavailable: return ExplainUnavailable(status, context);
     case absl::StatusCode::kDeadlineExceeded:
-      return {absl::StrCat("The server at ", context.server, " did not answer in time."), {},
+      return {absl::StrCat("The server at ", context.server, " did not answer in time."),
+              {},
               "It is busy or far away; what was asked may still have been done.",
               "the same command with a longer --timeout, e.g. --timeout 2m"};
     case absl::StatusCode::kUnauthenticated:
@@ -130,15 +136,15 @@ Explanation ExplainServerError(const absl::Status& status, const ErrorContext& c
                                  : "Every call needs a token that says who you are.",
               "finetune context set NAME --server ADDRESS --token-file FILE"};
     case absl::StatusCode::kPermissionDenied:
-      return {message, {}, "The token's role, or the server's configuration, does not allow it.",
+      return {message,
+              {},
+              "The token's role, or the server's configuration, does not allow it.",
               "finetune context view   (shows which token is used)"};
-    case absl::StatusCode::kNotFound:
-      return ExplainNotFound(message, context);
+    case absl::StatusCode::kNotFound: return ExplainNotFound(message, context);
     case absl::StatusCode::kAlreadyExists:
     case absl::StatusCode::kResourceExhausted:
     case absl::StatusCode::kFailedPrecondition:
-    case absl::StatusCode::kAborted:
-      return ExplainConflict(status, message);
+    case absl::StatusCode::kAborted: return ExplainConflict(status, message);
     case absl::StatusCode::kInvalidArgument: {
       const auto violations = Violations(status);
       if (violations.empty()) return {message, {}, "", ""};
@@ -152,8 +158,10 @@ Explanation ExplainServerError(const absl::Status& status, const ErrorContext& c
       return explanation;
     }
     case absl::StatusCode::kUnimplemented:
-      return {"The server does not know this call.", {message},
-              "It is older than this program.", "finetune version"};
+      return {"The server does not know this call.",
+              {message},
+              "It is older than this program.",
+              "finetune version"};
     default:
       return {message.empty() ? "The call failed." : message,
               {},
@@ -167,7 +175,9 @@ Explanation Explain(const absl::Status& status, const ErrorContext& context) {
   const bool local = status.GetPayload(kUsageUrl).has_value() ||
                      status.GetPayload(kWhyUrl).has_value() || context.server.empty();
   if (!local) return ExplainServerError(status, context);
-  return {SanitizeBlock(std::string(status.message())), {}, Payload(status, kWhyUrl),
+  return {SanitizeBlock(std::string(status.message())),
+          {},
+          Payload(status, kWhyUrl),
           Payload(status, kNextUrl)};
 }
 
@@ -214,26 +224,19 @@ int ExitCodeOf(const absl::Status& status) {
   if (status.GetPayload(kUsageUrl).has_value()) return kExitUsage;
   if (status.GetPayload(kInterruptedUrl).has_value()) return kExitInterrupted;
   switch (status.code()) {
-    case absl::StatusCode::kOk:
-      return kExitOk;
-    case absl::StatusCode::kNotFound:
-      return kExitNotFound;
+    case absl::StatusCode::kOk: return kExitOk;
+    case absl::StatusCode::kNotFound: return kExitNotFound;
     case absl::StatusCode::kUnauthenticated:
-    case absl::StatusCode::kPermissionDenied:
-      return kExitAuth;
+    case absl::StatusCode::kPermissionDenied: return kExitAuth;
     case absl::StatusCode::kAlreadyExists:
     case absl::StatusCode::kResourceExhausted:
     case absl::StatusCode::kFailedPrecondition:
-    case absl::StatusCode::kAborted:
-      return kExitConflict;
+    case absl::StatusCode::kAborted: return kExitConflict;
     case absl::StatusCode::kDeadlineExceeded:
-    case absl::StatusCode::kUnavailable:
-      return kExitUnavailable;
+    case absl::StatusCode::kUnavailable: return kExitUnavailable;
     case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kOutOfRange:
-      return kExitInvalidData;
-    default:
-      return kExitFailure;
+    case absl::StatusCode::kOutOfRange: return kExitInvalidData;
+    default: return kExitFailure;
   }
 }
 

@@ -45,19 +45,18 @@ TEST(RenderError, SaysWhereNobodyAnsweredAndHowToStart) {
 }
 
 TEST(RenderError, ListsEveryViolationWithItsField) {
-  const absl::Status status = InvalidArgument(
-      {{"run.spec.model", "is required", "REQUIRED"},
-       {"run.spec.training_duration", "must be like 1ep", "BAD_DURATION"}});
+  const absl::Status status =
+      InvalidArgument({{"run.spec.model", "is required", "REQUIRED"},
+                       {"run.spec.training_duration", "must be like 1ep", "BAD_DURATION"}});
   const std::string text = RenderError(status, Connected());
   EXPECT_THAT(text, HasSubstr("\n  run.spec.model: is required\n"));
   EXPECT_THAT(text, HasSubstr("\n  run.spec.training_duration: must be like 1ep\n"));
 }
 
 TEST(RenderError, NamesTheRunsThatHoldTheQuota) {
-  absl::Status status =
-      MakeError(absl::StatusCode::kResourceExhausted, "ACTIVE_RUNS_QUOTA",
-                "You have 2 of 2 active runs.",
-                {{"limit", "2"}, {"usage", "2"}, {"runs", "run-a,run-b"}});
+  absl::Status status = MakeError(absl::StatusCode::kResourceExhausted, "ACTIVE_RUNS_QUOTA",
+                                  "You have 2 of 2 active runs.",
+                                  {{"limit", "2"}, {"usage", "2"}, {"runs", "run-a,run-b"}});
   google::rpc::QuotaFailure failure;
   failure.add_violations()->set_subject("user:a@example.com");
   failure.mutable_violations(0)->set_description("active runs");

@@ -25,12 +25,9 @@ bool IsResumable(const absl::Status& status, bool connected) {
     case absl::StatusCode::kAborted:
     case absl::StatusCode::kInternal:
     case absl::StatusCode::kUnknown:
-    case absl::StatusCode::kDeadlineExceeded:
-      return true;
-    case absl::StatusCode::kResourceExhausted:
-      return connected;
-    default:
-      return false;
+    case absl::StatusCode::kDeadlineExceeded: return true;
+    case absl::StatusCode::kResourceExhausted: return connected;
+    default: return false;
   }
 }
 
@@ -102,8 +99,8 @@ class Follower {
     if (response.has_run()) {
       last_run_ = response.run();
       // A terminal run without more events: the starting point was its end.
-      terminal_ = terminal_ || (IsTerminal(last_run_->state()) &&
-                                last_run_->last_seq() <= last_seq_);
+      terminal_ =
+          terminal_ || (IsTerminal(last_run_->state()) && last_run_->last_seq() <= last_seq_);
       observer_.OnRun(*last_run_);
     }
     return true;
@@ -125,8 +122,8 @@ class Follower {
                io_.clock.SinceBoot() - *outage_start_ >= kOutageLimit) {
       return status.ok() ? absl::UnavailableError("the stream keeps ending") : status;
     }
-    io_.pause(std::min(std::max(backoff_.Next(), RetryDelay(status)),
-                       end_ - io_.clock.SinceBoot()));
+    io_.pause(
+        std::min(std::max(backoff_.Next(), RetryDelay(status)), end_ - io_.clock.SinceBoot()));
     return io_.interrupt.requested() ? InterruptedError() : absl::OkStatus();
   }
 

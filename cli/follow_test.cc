@@ -56,14 +56,13 @@ class Follow : public ::testing::Test {
 TEST_F(Follow, ResumesAfterTheLastEventWithoutGapOrRepetition) {
   // The second stream repeats what the first one brought, as a server may that did not see the
   // first one end.
-  server_.streams = {
-      {{TestMessage({TestEvent(1, kStarted), TestEvent(2, kStarted)})},
-       absl::UnavailableError("shutting down"),
-       nullptr},
-      {{TestMessage({TestEvent(2, kStarted), TestEvent(3, kStarted)})},
-       absl::InternalError("RST_STREAM"),
-       nullptr},
-      {{TestMessage({TestEvent(4, kCompleted)})}, absl::OkStatus(), nullptr}};
+  server_.streams = {{{TestMessage({TestEvent(1, kStarted), TestEvent(2, kStarted)})},
+                      absl::UnavailableError("shutting down"),
+                      nullptr},
+                     {{TestMessage({TestEvent(2, kStarted), TestEvent(3, kStarted)})},
+                      absl::InternalError("RST_STREAM"),
+                      nullptr},
+                     {{TestMessage({TestEvent(4, kCompleted)})}, absl::OkStatus(), nullptr}};
   const auto run = Run();
   ASSERT_TRUE(run.ok()) << run.status();
   EXPECT_EQ(run->state(), v1::Run::COMPLETED);
@@ -157,9 +156,9 @@ TEST_F(Follow, BridgesAnOutageUpToItsLimitAndSaysSoOnce) {
 }
 
 TEST_F(Follow, EndsWhenInterrupted) {
-  server_.streams = {{{TestMessage({TestEvent(1, kStarted)})},
-                      absl::OkStatus(),
-                      [this] { test_.interrupt.Request(); }}};
+  server_.streams = {{{TestMessage({TestEvent(1, kStarted)})}, absl::OkStatus(), [this] {
+                        test_.interrupt.Request();
+                      }}};
   EXPECT_EQ(ExitCodeOf(Run().status()), kExitInterrupted);
 }
 

@@ -68,16 +68,18 @@ void AddCreate(Grammar& grammar, CLI::App& parent, const std::string& name) {
   auto [command, flags] = AddCommand<CreateRunFlags>(parent, name, "Create a run");
   CreateFlags& f = flags->create;
   command->add_option("--model", f.model, "Base model, organisation/model")->required();
-  command->add_option("--train-data", f.train_data,
-                      "Training data: a .jsonl file, or a folder with .txt files")->required();
+  command
+      ->add_option("--train-data", f.train_data,
+                   "Training data: a .jsonl file, or a folder with .txt files")
+      ->required();
   command->add_option("--eval-data", f.eval_data, "Evaluation data of the same form");
   command->add_option("--task", f.task,
                       "chat (default), instruction or continued-pretrain, or the API's name");
   command->add_option("--register-to", f.register_to, "catalog.schema or catalog.schema.model");
   command->add_option("--experiment", f.experiment, "Experiment the run belongs to");
   // One value each time the flag is given: a prompt may begin with anything.
-  command->add_option("--eval-prompt", f.eval_prompts,
-                      "Prompt answered at every checkpoint; repeat")
+  command
+      ->add_option("--eval-prompt", f.eval_prompts, "Prompt answered at every checkpoint; repeat")
       ->allow_extra_args(false);
   command->add_option("--custom-weights", f.custom_weights, "Checkpoint to start from");
   command->add_option("--duration", f.duration, "How long to train: 1ep, 30ba or 10000tok");
@@ -112,14 +114,15 @@ void AddCreate(Grammar& grammar, CLI::App& parent, const std::string& name) {
 void AddList(Grammar& grammar, CLI::App& parent, const std::string& name) {
   auto [command, flags] = AddCommand<ListFlags>(parent, name, "List runs, newest first");
   command->add_option("--state", flags->states, "Only runs in this state; repeat, or a,b")
-      ->delimiter(',')->allow_extra_args(false);
+      ->delimiter(',')
+      ->allow_extra_args(false);
   command->add_option("--name", flags->names, "Only this run; repeat, or a,b")
-      ->delimiter(',')->allow_extra_args(false);
+      ->delimiter(',')
+      ->allow_extra_args(false);
   command->add_option("--before", flags->before,
                       "Created before: 2026-01-31, an RFC 3339 time, yesterday, or 2h (ago)");
   command->add_option("--after", flags->after, "Created after, in the same forms");
-  command->add_option("--limit", flags->limit, "The most that are listed")
-      ->capture_default_str();
+  command->add_option("--limit", flags->limit, "The most that are listed")->capture_default_str();
   Bind(grammar, command, flags, &ListRuns);
 }
 
@@ -182,9 +185,7 @@ void AddContexts(Grammar& grammar, CLI::App& context) {
   auto show_origin = std::make_shared<bool>(false);
   view->add_flag("--show-origin", *show_origin, "And which flag, variable or file says so");
   view->callback([&grammar, show_origin] {
-    grammar.action = [show_origin](Session& session) {
-      return ViewContext(session, *show_origin);
-    };
+    grammar.action = [show_origin](Session& session) { return ViewContext(session, *show_origin); };
   });
 }
 
@@ -231,8 +232,9 @@ Grammar::Grammar()
            run->add_subcommand("wait", "Wait for the end: exit status 0, 10 FAILED, 11 STOPPED"),
            &WaitForRun);
 
-  BindPlain(*this, app.add_subcommand("quota", "Your quota and the runs that hold it")
-                       ->group("Commands"), &ShowQuota);
+  BindPlain(*this,
+            app.add_subcommand("quota", "Your quota and the runs that hold it")->group("Commands"),
+            &ShowQuota);
   CLI::App* worker = AddNoun(app, "worker", "Workers of the installation");
   BindPlain(*this, worker->add_subcommand("list", "List the workers"), &ListWorkers);
   AddContexts(*this, *AddNoun(app, "context", "Servers and tokens in the configuration file"));

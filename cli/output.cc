@@ -56,9 +56,7 @@ void EmitNode(const YAML::Node& node, YAML::Emitter& out) {
       out << node.Scalar();
       return;
     case YAML::NodeType::Null:
-    case YAML::NodeType::Undefined:
-      out << YAML::Null;
-      return;
+    case YAML::NodeType::Undefined: out << YAML::Null; return;
   }
 }
 

@@ -26,18 +26,15 @@ constexpr int kTypeWidth = 18;
 v1::Run::State StateAfter(v1::RunEvent::Type type, v1::Run::State before) {
   switch (type) {
     case v1::RunEvent::CREATED:
-    case v1::RunEvent::REQUEUED:
-      return v1::Run::PENDING;
+    case v1::RunEvent::REQUEUED: return v1::Run::PENDING;
     case v1::RunEvent::STARTED:
     case v1::RunEvent::DATA_VALIDATED:
     case v1::RunEvent::MODEL_INITIALIZED:
     case v1::RunEvent::TRAIN_UPDATED:
       return before == v1::Run::TERMINATING ? before : v1::Run::RUNNING;
     case v1::RunEvent::TRAIN_FINISHED:
-    case v1::RunEvent::STOP_REQUESTED:
-      return v1::Run::TERMINATING;
-    default:
-      return before;
+    case v1::RunEvent::STOP_REQUESTED: return v1::Run::TERMINATING;
+    default: return before;
   }
 }
 
@@ -93,9 +90,9 @@ std::string ProgressView::StatusLine() const {
     for (std::string& part : ProgressParts(*progress_)) parts.push_back(std::move(part));
     if (progress_->has_train_loss()) parts.push_back("loss " + FormatLoss(progress_->train_loss()));
     if (progress_->has_remaining_duration() && state_ == v1::Run::RUNNING) {
-      parts.push_back(
-          "ETA " + HumanDuration(absl::Floor(
-                       FromProtoDuration(progress_->remaining_duration()), absl::Seconds(1))));
+      parts.push_back("ETA " +
+                      HumanDuration(absl::Floor(FromProtoDuration(progress_->remaining_duration()),
+                                                absl::Seconds(1))));
     }
   } else if (!wait_.empty() && state_ == v1::Run::PENDING) {
     parts.push_back(wait_);
@@ -146,8 +143,7 @@ std::string ProgressView::OnRun(const v1::Run& run, absl::Time now) {
   if (options_.mode == ProgressMode::kBar) return IsTerminal(state_) ? Pause() : Above("");
   if (!new_wait) return "";
   return absl::StrCat(
-      Paint(Style::kDim, absl::FormatTime("%Y-%m-%d %H:%M:%S", now, options_.zone),
-            options_.color),
+      Paint(Style::kDim, absl::FormatTime("%Y-%m-%d %H:%M:%S", now, options_.zone), options_.color),
       "  ", absl::StrFormat("%-18s", "(waiting)"), " ", wait, "\n");
 }
 

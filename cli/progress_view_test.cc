@@ -22,8 +22,7 @@ v1::RunEvent Event(v1::RunEvent::Type type, int64_t second, const std::string& m
 }
 
 v1::RunEvent Update(int64_t second, int64_t batch) {
-  v1::RunEvent event =
-      Event(v1::RunEvent::TRAIN_UPDATED, second, "batch " + std::to_string(batch));
+  v1::RunEvent event = Event(v1::RunEvent::TRAIN_UPDATED, second, "batch " + std::to_string(batch));
   v1::Progress& progress = *event.mutable_progress();
   progress.set_epoch(1);
   progress.set_epochs(1);

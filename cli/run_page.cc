@@ -67,9 +67,9 @@ void AddSpec(const v1::RunSpec& spec, KeyValues& page) {
 }
 
 void AddFailure(const v1::Failure& failure, KeyValues& page) {
-  page.Add("Failure", Cell(absl::StrCat(failure.code(), failure.code().empty() ? "" : ": ",
-                                        failure.message()),
-                           Style::kRed));
+  page.Add("Failure",
+           Cell(absl::StrCat(failure.code(), failure.code().empty() ? "" : ": ", failure.message()),
+                Style::kRed));
   page.Add("Caused by", v1::Failure::Attribution_Name(failure.attribution()));
   if (failure.has_exit_code()) page.Add("Exit status", absl::StrCat(failure.exit_code()));
   if (failure.signal() != 0) page.Add("Signal", absl::StrCat(failure.signal()));

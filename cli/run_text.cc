@@ -38,20 +38,15 @@ std::string StateName(v1::Run::State state) {
 
 Style StateStyle(v1::Run::State state) {
   switch (state) {
-    case v1::Run::COMPLETED:
-      return Style::kGreen;
-    case v1::Run::FAILED:
-      return Style::kRed;
+    case v1::Run::COMPLETED: return Style::kGreen;
+    case v1::Run::FAILED: return Style::kRed;
     case v1::Run::RUNNING:
-    case v1::Run::STARTING:
-      return Style::kBlue;
+    case v1::Run::STARTING: return Style::kBlue;
     case v1::Run::PENDING:
     case v1::Run::QUEUED:
     case v1::Run::PAUSED:
-    case v1::Run::TERMINATING:
-      return Style::kYellow;
-    default:
-      return Style::kNone;
+    case v1::Run::TERMINATING: return Style::kYellow;
+    default: return Style::kNone;
   }
 }
 
@@ -66,16 +61,12 @@ std::string EventTypeName(v1::RunEvent::Type type) {
 
 Style EventStyle(v1::RunEvent::Type type) {
   switch (type) {
-    case v1::RunEvent::COMPLETED:
-      return Style::kGreen;
-    case v1::RunEvent::FAILED:
-      return Style::kRed;
+    case v1::RunEvent::COMPLETED: return Style::kGreen;
+    case v1::RunEvent::FAILED: return Style::kRed;
     case v1::RunEvent::CANCELED:
     case v1::RunEvent::REQUEUED:
-    case v1::RunEvent::STOP_REQUESTED:
-      return Style::kYellow;
-    default:
-      return Style::kNone;
+    case v1::RunEvent::STOP_REQUESTED: return Style::kYellow;
+    default: return Style::kNone;
   }
 }
 
@@ -160,19 +151,16 @@ std::string WaitSentence(const v1::Wait& wait) {
     case v1::Wait::WORKERS_BUSY:
       return absl::StrCat("The workers that are large enough are busy: the run needs ", needs,
                           "; at most ", ComputeText(wait.free()), " is free on one.", place);
-    case v1::Wait::ABOUT_TO_START:
-      return "A worker has room and takes the run next." + place;
+    case v1::Wait::ABOUT_TO_START: return "A worker has room and takes the run next." + place;
     case v1::Wait::HOLDING_LIMIT:
       return "You hold as many workers as you may; the run starts when one of yours ends." + place;
-    default:
-      return "Waiting for a worker." + place;
+    default: return "Waiting for a worker." + place;
   }
 }
 
 std::string FailureAdvice(const v1::Failure& failure) {
   switch (failure.attribution()) {
-    case v1::Failure::USER:
-      return "Correct the data or the arguments and create the run again.";
+    case v1::Failure::USER: return "Correct the data or the arguments and create the run again.";
     case v1::Failure::INTERNAL:
       return "The trainer itself failed: read its log, and create the run again with "
              "--max-retries if it may pass.";
@@ -183,19 +171,15 @@ std::string FailureAdvice(const v1::Failure& failure) {
              "runs the workers.";
     case v1::Failure::OUT_OF_MEMORY:
       return "Memory ran out: lower --context-length, or ask for more with --memory or --gpus.";
-    default:
-      return "";
+    default: return "";
   }
 }
 
 std::string EvaluationWhen(const v1::Evaluation& evaluation) {
   switch (evaluation.when()) {
-    case v1::Evaluation::BEFORE:
-      return "before training";
-    case v1::Evaluation::AFTER:
-      return "after training";
-    default:
-      return absl::StrCat("at step ", evaluation.step());
+    case v1::Evaluation::BEFORE: return "before training";
+    case v1::Evaluation::AFTER: return "after training";
+    default: return absl::StrCat("at step ", evaluation.step());
   }
 }
 
@@ -204,15 +188,12 @@ std::vector<std::string> NextCommands(const v1::Run& run) {
   switch (run.state()) {
     case v1::Run::COMPLETED:
       return {"finetune run checkpoints " + name, "finetune run events " + name};
-    case v1::Run::FAILED:
-      return {"finetune run logs " + name, "finetune run events " + name};
-    case v1::Run::STOPPED:
-      return {"finetune run checkpoints " + name, "finetune run logs " + name};
+    case v1::Run::FAILED: return {"finetune run logs " + name, "finetune run events " + name};
+    case v1::Run::STOPPED: return {"finetune run checkpoints " + name, "finetune run logs " + name};
     case v1::Run::RUNNING:
       return {"finetune run watch " + name, "finetune run logs -f " + name,
               "finetune run cancel " + name};
-    default:
-      return {"finetune run watch " + name, "finetune run cancel " + name};
+    default: return {"finetune run watch " + name, "finetune run cancel " + name};
   }
 }
 

@@ -18,14 +18,10 @@ bool IsControl(char32_t code) { return code < 0x20 || (code >= 0x7f && code <= 0
 
 std::string Escape(char32_t code) {
   switch (code) {
-    case '\n':
-      return "\\n";
-    case '\t':
-      return "\\t";
-    case '\r':
-      return "\\r";
-    default:
-      break;
+    case '\n': return "\\n";
+    case '\t': return "\\t";
+    case '\r': return "\\r";
+    default: break;
   }
   const auto number = static_cast<uint32_t>(code);
   if (number < 0x80) return absl::StrFormat("\\x%02x", number);

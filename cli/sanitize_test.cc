@@ -10,7 +10,9 @@ TEST(Sanitize, ShowsEscapeSequencesInsteadOfSendingThem) {
   EXPECT_EQ(Sanitize(std::string_view("a\0b", 3)), "a\\x00b");
   EXPECT_EQ(Sanitize("one\ntwo\tthree\r"), "one\\ntwo\\tthree\\r");
   // C1: a terminal may take U+009B for ESC [.
-  EXPECT_EQ(Sanitize("\xc2\x9b" "31m"), "\\u009b31m");
+  EXPECT_EQ(Sanitize("\xc2\x9b"
+                     "31m"),
+            "\\u009b31m");
 }
 
 TEST(Sanitize, ShowsWhatTurnsTheDirectionOfWriting) {
@@ -26,7 +28,7 @@ TEST(Sanitize, KeepsOrdinaryTextOfEveryScript) {
 
 TEST(Sanitize, ShowsBytesThatAreNotUtf8) {
   EXPECT_EQ(Sanitize("\xff"), "\\xff");
-  EXPECT_EQ(Sanitize("\xc0\xaf"), "\\xc0\\xaf");          // Overlong.
+  EXPECT_EQ(Sanitize("\xc0\xaf"), "\\xc0\\xaf");           // Overlong.
   EXPECT_EQ(Sanitize("\xed\xa0\x80"), "\\xed\\xa0\\x80");  // A surrogate.
   EXPECT_EQ(Sanitize("a\xe2\x82"), "a\\xe2\\x82");         // Cut.
 }

@@ -90,8 +90,8 @@ grpc::ServerUnaryReactor* ScriptedServer::Answer(grpc::CallbackServerContext* co
                                                  const Request* request, Response* response) {
   NoteCall(*context);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(handler ? handler(*request, response)
-                                 : absl::UnimplementedError("not in this test")));
+  reactor->Finish(
+      ToGrpc(handler ? handler(*request, response) : absl::UnimplementedError("not in this test")));
   return reactor;
 }
 
@@ -120,9 +120,9 @@ grpc::ServerUnaryReactor* ScriptedServer::ListRunEvents(grpc::CallbackServerCont
                                                         v1::ListRunEventsResponse* response) {
   return Answer(context, list_run_events, request, response);
 }
-grpc::ServerUnaryReactor* ScriptedServer::ListCheckpoints(
-    grpc::CallbackServerContext* context, const v1::ListCheckpointsRequest* request,
-    v1::ListCheckpointsResponse* response) {
+grpc::ServerUnaryReactor* ScriptedServer::ListCheckpoints(grpc::CallbackServerContext* context,
+                                                          const v1::ListCheckpointsRequest* request,
+                                                          v1::ListCheckpointsResponse* response) {
   return Answer(context, list_checkpoints, request, response);
 }
 grpc::ServerUnaryReactor* ScriptedServer::ReadRunLog(grpc::CallbackServerContext* context,
@@ -172,8 +172,7 @@ v1::RunEvent TestEvent(int64_t seq, v1::RunEvent::Type type) {
   event.set_seq(seq);
   event.set_type(type);
   event.set_message("event " + std::to_string(seq));
-  *event.mutable_event_time() =
-      ToProtoTime(absl::FromUnixSeconds(1767268800) + absl::Minutes(seq));
+  *event.mutable_event_time() = ToProtoTime(absl::FromUnixSeconds(1767268800) + absl::Minutes(seq));
   return event;
 }
 

@@ -62,17 +62,10 @@ absl::Status Session::RequireFormat(std::initializer_list<OutputFormat> formats)
 
 bool Session::PrintMessage(const google::protobuf::Message& message) {
   switch (format_) {
-    case OutputFormat::kJson:
-      io_.out << ToJson(message, true) << "\n";
-      return true;
-    case OutputFormat::kJsonl:
-      io_.out << ToJson(message, false) << "\n";
-      return true;
-    case OutputFormat::kYaml:
-      io_.out << ToYaml(message);
-      return true;
-    default:
-      return false;
+    case OutputFormat::kJson: io_.out << ToJson(message, true) << "\n"; return true;
+    case OutputFormat::kJsonl: io_.out << ToJson(message, false) << "\n"; return true;
+    case OutputFormat::kYaml: io_.out << ToYaml(message); return true;
+    default: return false;
   }
 }
 

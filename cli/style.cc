@@ -10,26 +10,13 @@ std::string Paint(Style style, std::string_view text, bool color) {
   if (!color || style == Style::kNone || text.empty()) return std::string(text);
   const char* code = "";
   switch (style) {
-    case Style::kNone:
-      break;
-    case Style::kBold:
-      code = "1";
-      break;
-    case Style::kDim:
-      code = "2";
-      break;
-    case Style::kRed:
-      code = "31";
-      break;
-    case Style::kGreen:
-      code = "32";
-      break;
-    case Style::kYellow:
-      code = "33";
-      break;
-    case Style::kBlue:
-      code = "34";
-      break;
+    case Style::kNone: break;
+    case Style::kBold: code = "1"; break;
+    case Style::kDim: code = "2"; break;
+    case Style::kRed: code = "31"; break;
+    case Style::kGreen: code = "32"; break;
+    case Style::kYellow: code = "33"; break;
+    case Style::kBlue: code = "34"; break;
   }
   return absl::StrCat("\x1b[", code, "m", A(text), "\x1b[0m");
 }

@@ -83,8 +83,8 @@ std::string Table::Render(bool color, int width) const {
     int pending = 0;
     for (size_t column = 0; column < cells.size(); ++column) {
       const bool last = column + 1 == cells.size();
-      const std::string text = last && last_width > 0 ? FitToWidth(cells[column].text, last_width)
-                                                      : cells[column].text;
+      const std::string text =
+          last && last_width > 0 ? FitToWidth(cells[column].text, last_width) : cells[column].text;
       if (!text.empty()) {
         line += Spaces(pending) + Paint(cells[column].style, text, color);
         pending = 0;

@@ -53,9 +53,9 @@ absl::StatusOr<absl::Time> ParseTimePoint(const std::string& text, absl::Time no
   if (text == "yesterday") return absl::FromCivil(today - 1, utc);
   absl::Time time;
   std::string ignored;
-  for (const char* format : {"%Y-%m-%d%ET%H:%M:%E*S%Ez", "%Y-%m-%d %H:%M:%E*S%Ez",
-                             "%Y-%m-%d%ET%H:%M:%E*S", "%Y-%m-%d %H:%M:%E*S", "%Y-%m-%d%ET%H:%M",
-                             "%Y-%m-%d %H:%M", "%Y-%m-%d"}) {
+  for (const char* format :
+       {"%Y-%m-%d%ET%H:%M:%E*S%Ez", "%Y-%m-%d %H:%M:%E*S%Ez", "%Y-%m-%d%ET%H:%M:%E*S",
+        "%Y-%m-%d %H:%M:%E*S", "%Y-%m-%d%ET%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d"}) {
     if (absl::ParseTime(format, text, utc, &time, &ignored)) return time;
   }
   if (auto ago = ParseDuration(text); ago.ok()) return now - *ago;

@@ -11,8 +11,9 @@
 
 namespace finetuned {
 
-// Turns a bearer token into who calls. What was found is kept for kCacheTime, so a revoked token works that long at
-// most and a call costs no round trip. Safe for concurrent use; Authenticate may block on Postgres.
+// Turns a bearer token into who calls. What was found is kept for kCacheTime, so a revoked token
+// works that long at most and a call costs no round trip. Safe for concurrent use; Authenticate may
+// block on Postgres.
 class Authenticator {
  public:
   static constexpr absl::Duration kCacheTime = absl::Seconds(30);
@@ -21,8 +22,8 @@ class Authenticator {
 
   Authenticator(IdentityStore* store, const Clock* clock) : store_(*store), clock_(*clock) {}
 
-  // `authorization` is the value of that header; empty when there is none. UNAUTHENTICATED with reasons TOKEN_MISSING,
-  // TOKEN_MALFORMED or TOKEN_UNKNOWN (also when it was revoked or is over).
+  // `authorization` is the value of that header; empty when there is none. UNAUTHENTICATED with
+  // reasons TOKEN_MISSING, TOKEN_MALFORMED or TOKEN_UNKNOWN (also when it was revoked or is over).
   absl::StatusOr<Identity> Authenticate(const std::string& authorization);
 
  private:

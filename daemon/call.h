@@ -14,8 +14,8 @@
 #include "daemon/metrics.h"
 #include "daemon/permissions.h"
 
-// What every call has in common: who calls, whether it may, on which thread its work is done, and that it is answered
-// exactly once and counted.
+// What every call has in common: who calls, whether it may, on which thread its work is done, and
+// that it is answered exactly once and counted.
 
 namespace finetuned {
 
@@ -33,9 +33,9 @@ inline std::string AuthorizationOf(const grpc::CallbackServerContext& context) {
   return std::string(range.first->second.data(), range.first->second.size());
 }
 
-// Authenticates and authorizes; blocks on Postgres at most. Errors: UNAUTHENTICATED, PERMISSION_DENIED.
-inline absl::StatusOr<Identity> Authorize(const CallContext& call,
-                                          const std::string& authorization,
+// Authenticates and authorizes; blocks on Postgres at most. Errors: UNAUTHENTICATED,
+// PERMISSION_DENIED.
+inline absl::StatusOr<Identity> Authorize(const CallContext& call, const std::string& authorization,
                                           const google::protobuf::MethodDescriptor* method) {
   FT_ASSIGN_OR_RETURN(Identity identity, call.authenticator->Authenticate(authorization));
   const std::string permission = PermissionOf(method);
@@ -50,25 +50,27 @@ inline absl::StatusOr<Identity> Authorize(const CallContext& call,
 // Answers a unary call; to be called exactly once, from any thread.
 using Done = std::function<void(const absl::Status&)>;
 
-// Runs `body` on the executor for an authorized caller. The request, the response and the context live until `done`.
-inline grpc::ServerUnaryReactor* HandleUnary(
-    const CallContext& call, grpc::CallbackServerContext* context,
-    const google::protobuf::MethodDescriptor* method,
-    std::function<void(const Identity&, Done)> body) {
+// Runs `body` on the executor for an authorized caller. The request, the response and the context
+// live until `done`.
+inline grpc::ServerUnaryReactor* HandleUnary(const CallContext& call,
+                                             grpc::CallbackServerContext* context,
+                                             const google::protobuf::MethodDescriptor* method,
+                                             std::function<void(const Identity&, Done)> body) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   const absl::Duration start = call.clock->SinceBoot();
   const Done done = [call, method, start, reactor](const absl::Status& status) {
     call.metrics->RpcEnded(method->name(), status.code(), call.clock->SinceBoot() - start);
     reactor->Finish(ToGrpc(status));
   };
-  const bool accepted = call.executor->Submit([call, context, method, done, body = std::move(body)] {
-    auto identity = Authorize(call, AuthorizationOf(*context), method);
-    if (!identity.ok()) {
-      done(identity.status());
-    } else {
-      body(*identity, done);
-    }
-  });
+  const bool accepted =
+      call.executor->Submit([call, context, method, done, body = std::move(body)] {
+        auto identity = Authorize(call, AuthorizationOf(*context), method);
+        if (!identity.ok()) {
+          done(identity.status());
+        } else {
+          body(*identity, done);
+        }
+      });
   if (!accepted) {
     done(UnavailableError("OVERLOADED", "the daemon is stopping or has too many calls waiting",
                           absl::Seconds(1)));

@@ -8,8 +8,8 @@
 
 namespace finetuned {
 
-// The base models of this installation: folders `{organisation}/{model}` with a config.json under the model roots.
-// Read once at start; immutable, so safe for concurrent use.
+// The base models of this installation: folders `{organisation}/{model}` with a config.json under
+// the model roots. Read once at start; immutable, so safe for concurrent use.
 class Catalogue {
  public:
   struct Model {

@@ -26,7 +26,8 @@ constexpr size_t kTailBytes = 2000;
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
-  setpgid(0, 0);  // A Ctrl-C at the terminal is for the supervisor, which stops its children in order.
+  setpgid(0,
+          0);  // A Ctrl-C at the terminal is for the supervisor, which stops its children in order.
   if (log_fd >= 0) {
     dup2(log_fd, 1);
     dup2(log_fd, 2);
@@ -62,7 +63,8 @@ absl::StatusOr<pid_t> StartChild(const ChildSpec& spec) {
     if (log_fd < 0) return ErrnoError(errno, "cannot open", spec.log_file);
   }
   int pipe_fds[2];
-  if (pipe2(pipe_fds, O_CLOEXEC) != 0) return ErrnoError(errno, "cannot make a pipe for", spec.argv[0]);
+  if (pipe2(pipe_fds, O_CLOEXEC) != 0)
+    return ErrnoError(errno, "cannot make a pipe for", spec.argv[0]);
   const pid_t pid = fork();
   if (pid == 0) ExecChild(spec, argv.data(), log_fd, pipe_fds[1]);
   const int fork_error = errno;
@@ -85,9 +87,11 @@ absl::Status RunChild(const ChildSpec& spec) {
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(
-      spec.argv[0], " failed",
-      spec.log_file.empty() ? "" : absl::StrCat("; the end of ", spec.log_file, ":\n", Tail(spec.log_file))));
+  return absl::FailedPreconditionError(
+      absl::StrCat(spec.argv[0], " failed",
+                   spec.log_file.empty()
+                       ? ""
+                       : absl::StrCat("; the end of ", spec.log_file, ":\n", Tail(spec.log_file))));
 }
 
 std::string ProgramFolder() {

@@ -8,8 +8,8 @@
 
 #include "absl/status/statusor.h"
 
-// Child processes of the supervisor. To be used before any thread is started: a death signal is bound to the thread
-// that forked.
+// Child processes of the supervisor. To be used before any thread is started: a death signal is
+// bound to the thread that forked.
 
 namespace finetuned {
 

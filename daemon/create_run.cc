@@ -48,14 +48,14 @@ absl::Status QuotaError(const ServiceCore& core, const Identity& caller, int act
   if (const auto names = core.reader->ActiveRuns(caller.owner_id); names.ok()) {
     holders = absl::StrJoin(*names, ", ");
   }
-  absl::Status status = MakeError(
-      absl::StatusCode::kResourceExhausted, "ACTIVE_RUNS_QUOTA",
-      absl::StrCat("you have ", active, " active runs and may have ", limit,
-                   ": wait for one to end or cancel one. They are: ", holders),
-      {{"quota", "active_runs"},
-       {"limit", absl::StrCat(limit)},
-       {"usage", absl::StrCat(active)},
-       {"runs", holders}});
+  absl::Status status =
+      MakeError(absl::StatusCode::kResourceExhausted, "ACTIVE_RUNS_QUOTA",
+                absl::StrCat("you have ", active, " active runs and may have ", limit,
+                             ": wait for one to end or cancel one. They are: ", holders),
+                {{"quota", "active_runs"},
+                 {"limit", absl::StrCat(limit)},
+                 {"usage", absl::StrCat(active)},
+                 {"runs", holders}});
   google::rpc::QuotaFailure failure;
   auto* violation = failure.add_violations();
   violation->set_subject("owner:" + caller.email);
@@ -114,17 +114,12 @@ absl::Status FinishCreate(const ServiceCore& core, const Identity& caller, const
                           const absl::StatusOr<Admission>& admission, v1::Run* response) {
   if (!admission.ok()) return admission.status();
   switch (admission->outcome) {
-    case Admission::Outcome::kAdmitted:
-      core.metrics->RunAdmitted();
-      break;
-    case Admission::Outcome::kReplayed:
-      break;
+    case Admission::Outcome::kAdmitted: core.metrics->RunAdmitted(); break;
+    case Admission::Outcome::kReplayed: break;
     case Admission::Outcome::kRequestIdReused:
-      return InvalidArgument({{"request_id",
-                               "was used before for another request: make a new one",
+      return InvalidArgument({{"request_id", "was used before for another request: make a new one",
                                "REQUEST_ID_REUSED"}});
-    case Admission::Outcome::kNameTaken:
-      return NameTakenError(name);
+    case Admission::Outcome::kNameTaken: return NameTakenError(name);
     case Admission::Outcome::kQuotaReached:
       return QuotaError(core, caller, admission->active, admission->active_limit);
   }
@@ -137,32 +132,33 @@ absl::Status FinishCreate(const ServiceCore& core, const Identity& caller, const
 grpc::ServerUnaryReactor* RunService::CreateRun(grpc::CallbackServerContext* context,
                                                 const v1::CreateRunRequest* request,
                                                 v1::Run* response) {
-  const auto* method = v1::CreateRunRequest::descriptor()->file()->FindServiceByName("RunService")
+  const auto* method = v1::CreateRunRequest::descriptor()
+                           ->file()
+                           ->FindServiceByName("RunService")
                            ->FindMethodByName("CreateRun");
   return HandleUnary(core_.call, context, method, [=](const Identity& caller, const Done& done) {
     if (const absl::Status parent = CheckParent(request->parent(), caller); !parent.ok()) {
       return done(parent);
     }
-    const auto valid = ValidateCreateRun(*request, caller, core_.run_policy,
-                                         GenerateName(request->run().spec()));
+    const auto valid =
+        ValidateCreateRun(*request, caller, core_.run_policy, GenerateName(request->run().spec()));
     if (!valid.ok()) return done(valid.status());
     if (request->validate_only()) return done(RehearseCreate(core_, caller, *valid, response));
     const auto shape_id = core_.admission->EnsureShape(ToShape(valid->spec.compute()));
     if (!shape_id.ok()) return done(shape_id.status());
     NewRun run = ToNewRun(*valid, *request, caller, *core_.clock, *shape_id);
-    core_.create_batcher->Submit(
-        std::move(run),
-        [this, caller, name = valid->name, response, done](absl::StatusOr<Admission> admission) {
-          core_.dispatcher->Wake();
-          // Reading the run blocks, and this is the batcher's thread.
-          const bool accepted = core_.call.executor->Submit([this, caller, name, response, done,
-                                                             admission = std::move(admission)] {
+    core_.create_batcher->Submit(std::move(run), [this, caller, name = valid->name, response,
+                                                  done](absl::StatusOr<Admission> admission) {
+      core_.dispatcher->Wake();
+      // Reading the run blocks, and this is the batcher's thread.
+      const bool accepted = core_.call.executor->Submit(
+          [this, caller, name, response, done, admission = std::move(admission)] {
             done(FinishCreate(core_, caller, name, admission, response));
           });
-          if (!accepted) {
-            done(UnavailableError("OVERLOADED", "the daemon is stopping", absl::Seconds(1)));
-          }
-        });
+      if (!accepted) {
+        done(UnavailableError("OVERLOADED", "the daemon is stopping", absl::Seconds(1)));
+      }
+    });
   });
 }
 

@@ -25,14 +25,15 @@ void Default(google::protobuf::Duration* field, absl::Duration value) {
 absl::Status CheckListen(const char* field, const std::string& address) {
   const size_t colon = address.rfind(':');
   int port = -1;
-  if (colon == std::string::npos || !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 ||
-      port > 65535) {
+  if (colon == std::string::npos || !absl::SimpleAtoi(address.substr(colon + 1), &port) ||
+      port < 0 || port > 65535) {
     return Bad(absl::StrCat(field, ": \"", address, "\" is not `host:port`"));
   }
   if (!IsLoopback(address)) {
-    return Bad(absl::StrCat(field, ": ", address,
-                            " is not a loopback address, and without TLS nothing else is served; use "
-                            "127.0.0.1 and a proxy in front"));
+    return Bad(
+        absl::StrCat(field, ": ", address,
+                     " is not a loopback address, and without TLS nothing else is served; use "
+                     "127.0.0.1 and a proxy in front"));
   }
   return absl::OkStatus();
 }
@@ -75,8 +76,9 @@ absl::Status PrepareDaemonConfig(config::v1::DaemonConfig* config) {
   FT_RETURN_IF_ERROR(CheckListen("worker_listen", config->worker_listen()));
   FT_RETURN_IF_ERROR(CheckListen("metrics_listen", config->metrics_listen()));
   if (config->database_url().empty()) {
-    return Bad("database_url: is required, e.g. postgresql://finetuned_daemon@db.example/finetuned; "
-               "or run `finetuned dev`, which brings its own Postgres");
+    return Bad(
+        "database_url: is required, e.g. postgresql://finetuned_daemon@db.example/finetuned; "
+        "or run `finetuned dev`, which brings its own Postgres");
   }
   FT_RETURN_IF_ERROR(CheckFolder("artifact_root", config->artifact_root()));
   for (const std::string& root : config->data_roots()) {

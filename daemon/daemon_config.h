@@ -7,8 +7,8 @@
 
 namespace finetuned {
 
-// Fills in the defaults and checks everything that can be checked before anything starts. INVALID_ARGUMENT
-// `BAD_CONFIG` naming the field and the remedy.
+// Fills in the defaults and checks everything that can be checked before anything starts.
+// INVALID_ARGUMENT `BAD_CONFIG` naming the field and the remedy.
 absl::Status PrepareDaemonConfig(config::v1::DaemonConfig* config);
 
 QuotaLimits QuotaLimitsOf(const config::v1::DaemonConfig& config);

@@ -38,7 +38,8 @@ absl::StatusOr<std::string> FindTrainerDir() {
   std::string folder = ProgramFolder();
   while (folder.size() > 1) {
     if (FileExists(folder + "/trainer/__main__.py")) return folder;
-    if (FileExists(folder + "/share/finetuned/trainer/__main__.py")) return folder + "/share/finetuned";
+    if (FileExists(folder + "/share/finetuned/trainer/__main__.py"))
+      return folder + "/share/finetuned";
     folder = folder.substr(0, std::max<size_t>(folder.rfind('/'), 1));
   }
   return MakeError(absl::StatusCode::kNotFound, "TRAINER_MISSING",
@@ -97,7 +98,9 @@ std::string YamlList(const std::string& field, const std::vector<std::string>& i
 
 absl::Status WriteConfigs(const DevOptions& options, const Layout& layout, const std::string& url,
                           const std::string& trainer_dir) {
-  const auto address = [&](int offset) { return absl::StrCat("127.0.0.1:", options.port + offset); };
+  const auto address = [&](int offset) {
+    return absl::StrCat("127.0.0.1:", options.port + offset);
+  };
   const std::string models = trainer_dir + "/trainer/models";
   const std::vector<std::string> data_roots =
       options.data_roots.empty() ? std::vector<std::string>{"/"} : options.data_roots;
@@ -120,7 +123,8 @@ absl::Status WriteConfigs(const DevOptions& options, const Layout& layout, const
       0600));
   return WriteFileAtomically(
       layout.worker_config,
-      absl::StrCat(header, "daemon: ", address(1), "\ntoken_file: ", Quoted(layout.tokens + "/worker"),
+      absl::StrCat(header, "daemon: ", address(1),
+                   "\ntoken_file: ", Quoted(layout.tokens + "/worker"),
                    "\nname: dev\nartifact_root: ", Quoted(layout.artifacts),
                    "\nwork_dir: ", Quoted(layout.work), "\n", YamlList("model_roots", {models}),
                    YamlList("trainer_command", {python, "-m", "trainer"}),
@@ -146,6 +150,13 @@ std::string UserEmail() {
   return absl::StrCat(user == nullptr || user[0] == '\0' ? "dev" : user, "@localhost");
 }
 
+// The agent has a flag for each field, where the daemon has --set.
+std::vector<std::string> WithFlags(std::vector<std::string> argv,
+                                   const std::vector<std::string>& settings) {
+  for (const std::string& setting : settings) argv.push_back("--" + setting);
+  return argv;
+}
+
 std::vector<std::string> WithSettings(std::vector<std::string> argv,
                                       const std::vector<std::string>& settings) {
   for (const std::string& setting : settings) {
@@ -159,15 +170,15 @@ absl::Status AddServices(const DevOptions& options, const Layout& layout, Superv
   const std::string bin = ProgramFolder();
   Supervisor::Service serve;
   serve.name = "finetuned serve";
-  serve.spec.argv =
-      WithSettings({bin + "/finetuned", "serve", "--config", layout.serve_config}, options.serve_settings);
+  serve.spec.argv = WithSettings({bin + "/finetuned", "serve", "--config", layout.serve_config},
+                                 options.serve_settings);
   serve.spec.log_file = layout.logs + "/serve.log";
   serve.spec.death_signal = SIGTERM;
   FT_RETURN_IF_ERROR(supervisor->Add(std::move(serve)));
   Supervisor::Service worker;
   worker.name = "finetuned worker";
-  worker.spec.argv = WithSettings({bin + "/finetuned-worker", "--config", layout.worker_config},
-                                  options.worker_settings);
+  worker.spec.argv = WithFlags({bin + "/finetuned-worker", "--config", layout.worker_config},
+                               options.worker_settings);
   worker.spec.log_file = layout.logs + "/worker.log";
   worker.spec.death_signal = SIGTERM;
   // The grace of its trainers and some time to report.
@@ -177,8 +188,14 @@ absl::Status AddServices(const DevOptions& options, const Layout& layout, Superv
 
 absl::Status AddCliContext(const DevOptions& options, const Layout& layout) {
   ChildSpec cli;
-  cli.argv = {ProgramFolder() + "/finetune", "--server", absl::StrCat("127.0.0.1:", options.port),
-              "--token-file", layout.tokens + "/user", "context", "set", "dev"};
+  cli.argv = {ProgramFolder() + "/finetune",
+              "--server",
+              absl::StrCat("127.0.0.1:", options.port),
+              "--token-file",
+              layout.tokens + "/user",
+              "context",
+              "set",
+              "dev"};
   cli.log_file = layout.logs + "/context.log";
   return RunChild(cli);
 }
@@ -199,7 +216,8 @@ absl::Status Serve(const DevOptions& options, const Layout& layout, const std::s
     Pool pool({postgres.DaemonUrl()});
     IdentityStore identity(&pool);
     FT_RETURN_IF_ERROR(EnsureToken(&identity, layout.tokens + "/user", UserEmail(), "user"));
-    FT_RETURN_IF_ERROR(EnsureToken(&identity, layout.tokens + "/worker", "worker@localhost", "worker"));
+    FT_RETURN_IF_ERROR(
+        EnsureToken(&identity, layout.tokens + "/worker", "worker@localhost", "worker"));
   }
   FT_RETURN_IF_ERROR(WriteConfigs(options, layout, postgres.DaemonUrl(), trainer_dir));
   unlink(layout.serve_ready.c_str());
@@ -214,13 +232,15 @@ absl::Status Serve(const DevOptions& options, const Layout& layout, const std::s
   }
   if (supervisor->told_to_stop()) return absl::OkStatus();
   FT_RETURN_IF_ERROR(AddCliContext(options, layout));
-  FT_RETURN_IF_ERROR(WriteFileAtomically(layout.data_dir + "/dev.ready", absl::StrCat(getpid(), "\n")));
-  printf("finetuned dev %s is ready.\n"
-         "  users    127.0.0.1:%d   (the CLI's context `dev`: %s/finetune run list)\n"
-         "  metrics  http://127.0.0.1:%d/metrics\n"
-         "  data     %s\n"
-         "Stop it with Ctrl-C.\n",
-         kVersion, options.port, ProgramFolder().c_str(), options.port + 2, layout.data_dir.c_str());
+  FT_RETURN_IF_ERROR(
+      WriteFileAtomically(layout.data_dir + "/dev.ready", absl::StrCat(getpid(), "\n")));
+  printf(
+      "finetuned dev %s is ready.\n"
+      "  users    127.0.0.1:%d   (the CLI's context `dev`: %s/finetune run list)\n"
+      "  metrics  http://127.0.0.1:%d/metrics\n"
+      "  data     %s\n"
+      "Stop it with Ctrl-C.\n",
+      kVersion, options.port, ProgramFolder().c_str(), options.port + 2, layout.data_dir.c_str());
   fflush(stdout);
   return supervisor->RunFor(absl::ZeroDuration());
 }

@@ -7,10 +7,12 @@
 
 namespace finetuned {
 
-// `finetuned dev`: everything on one machine, on loopback. A supervisor that starts an embedded Postgres,
-// `finetuned serve` and `finetuned worker`, restarts what ends, and stops all of it when it ends itself.
+// `finetuned dev`: everything on one machine, on loopback. A supervisor that starts an embedded
+// Postgres, `finetuned serve` and `finetuned worker`, restarts what ends, and stops all of it when
+// it ends itself.
 struct DevOptions {
-  // Where Postgres, artifacts, configuration and logs live. Default: /var/lib/finetuned/dev for root, and
+  // Where Postgres, artifacts, configuration and logs live. Default: /var/lib/finetuned/dev for
+  // root, and
   // ~/.local/share/finetuned/dev otherwise.
   std::string data_dir;
   // First of three ports: users, workers, metrics.

@@ -43,7 +43,8 @@ void Dispatcher::Loop() {
     {
       MutexLock lock(mutex_);
       if (arrived_.empty() && !woken_ && !stopping_) {
-        const absl::Duration wait = std::max(next_thorough - clock_.SinceBoot(), absl::Milliseconds(1));
+        const absl::Duration wait =
+            std::max(next_thorough - clock_.SinceBoot(), absl::Milliseconds(1));
         changed_.WaitFor(mutex_, wait);
       }
       woken_ = false;
@@ -64,7 +65,8 @@ void Dispatcher::Loop() {
 }
 
 void Dispatcher::Pass(bool thorough) {
-  // What a worker could not use, a smaller one cannot either; one with leases to hear of is always asked for.
+  // What a worker could not use, a smaller one cannot either; one with leases to hear of is always
+  // asked for.
   std::vector<Shape> fruitless;
   for (auto poll = polls_.begin(); poll != polls_.end();) {
     if (poll->is_gone()) {
@@ -77,7 +79,8 @@ void Dispatcher::Pass(bool thorough) {
       skip = skip || (poll->held.empty() && Fits(poll->free, shape) && !thorough);
     }
     if (!skip) {
-      auto granted = leases_.Acquire(poll->session, poll->free, poll->max_count, poll->held, thorough);
+      auto granted =
+          leases_.Acquire(poll->session, poll->free, poll->max_count, poll->held, thorough);
       if (!granted.ok() || !granted->empty()) {
         poll->answer(std::move(granted));
         poll = polls_.erase(poll);

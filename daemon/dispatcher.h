@@ -14,9 +14,10 @@
 
 namespace finetuned {
 
-// Hands waiting runs to workers: the one place of a daemon that claims, because one claimer that batches is faster than
-// many that meet. Workers' polls wait here, in the order they came. A look at the queue is made when a poll comes, when
-// this daemon's own commits queued something, and once a second for what other daemons queued.
+// Hands waiting runs to workers: the one place of a daemon that claims, because one claimer that
+// batches is faster than many that meet. Workers' polls wait here, in the order they came. A look
+// at the queue is made when a poll comes, when this daemon's own commits queued something, and once
+// a second for what other daemons queued.
 class Dispatcher {
  public:
   struct Poll {

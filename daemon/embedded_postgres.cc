@@ -26,7 +26,8 @@ constexpr int kMinMajor = 15;
 // sun_path of sockaddr_un has 108 bytes; Postgres adds `/.s.PGSQL.5432`.
 constexpr size_t kMaxSocketFolder = 107 - 14;
 
-// Where Debian's package keeps its programs, one folder per major version; and where `make deps` unpacks them.
+// Where Debian's package keeps its programs, one folder per major version; and where `make deps`
+// unpacks them.
 constexpr const char* kPostgresFolders[] = {"/usr/lib/postgresql",
                                             "/opt/finetuned/postgresql/usr/lib/postgresql"};
 
@@ -93,8 +94,17 @@ absl::StatusOr<EmbeddedPostgres> EmbeddedPostgres::Prepare(const std::string& fo
   postgres.log_file_ = folder + "/postgres.log";
   if (FileExists(folder + "/data/PG_VERSION")) return postgres;
   ChildSpec initdb;
-  initdb.argv = {postgres.bin_folder_ + "/initdb", "--pgdata", folder + "/data", "--username",
-                 "finetuned_admin", "--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8"};
+  initdb.argv = {postgres.bin_folder_ + "/initdb",
+                 "--pgdata",
+                 folder + "/data",
+                 "--username",
+                 "finetuned_admin",
+                 "--auth",
+                 "trust",
+                 "--encoding",
+                 "UTF8",
+                 "--locale",
+                 "C.UTF-8"};
   initdb.log_file = folder + "/initdb.log";
   initdb.uid = postgres.uid_;
   initdb.gid = postgres.gid_;
@@ -104,10 +114,25 @@ absl::StatusOr<EmbeddedPostgres> EmbeddedPostgres::Prepare(const std::string& fo
 
 ChildSpec EmbeddedPostgres::ServerSpec() const {
   ChildSpec spec;
-  spec.argv = {bin_folder_ + "/postgres", "-D", folder_ + "/data", "-c", "listen_addresses=",
-               "-c", "unix_socket_directories=" + socket_folder_, "-c", "unix_socket_permissions=0700",
-               "-c", "logging_collector=off", "-c", "max_connections=100", "-c", "shared_buffers=64MB",
-               "-c", "autovacuum_naptime=5s", "-c", "jit=off"};
+  spec.argv = {bin_folder_ + "/postgres",
+               "-D",
+               folder_ + "/data",
+               "-c",
+               "listen_addresses=",
+               "-c",
+               "unix_socket_directories=" + socket_folder_,
+               "-c",
+               "unix_socket_permissions=0700",
+               "-c",
+               "logging_collector=off",
+               "-c",
+               "max_connections=100",
+               "-c",
+               "shared_buffers=64MB",
+               "-c",
+               "autovacuum_naptime=5s",
+               "-c",
+               "jit=off"};
   spec.log_file = log_file_;
   spec.uid = uid_;
   spec.gid = gid_;
@@ -124,8 +149,8 @@ absl::Status EmbeddedPostgres::WaitUntilReady(int seconds) const {
     nanosleep(&pause, nullptr);
   }
   return MakeError(absl::StatusCode::kUnavailable, "POSTGRES_NOT_READY",
-                   absl::StrCat("Postgres did not come up in ", seconds, " s; see ", log_file_, ". ",
-                                std::string(status.message())));
+                   absl::StrCat("Postgres did not come up in ", seconds, " s; see ", log_file_,
+                                ". ", std::string(status.message())));
 }
 
 absl::Status EmbeddedPostgres::PrepareDatabase() const {

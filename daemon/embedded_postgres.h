@@ -7,8 +7,9 @@
 
 namespace finetuned {
 
-// A Postgres of dev mode's own: its data under one folder, no network, a socket that only its user reaches. Started by
-// root it runs as the user `postgres`, or `nobody` where there is none, because Postgres refuses root.
+// A Postgres of dev mode's own: its data under one folder, no network, a socket that only its user
+// reaches. Started by root it runs as the user `postgres`, or `nobody` where there is none, because
+// Postgres refuses root.
 class EmbeddedPostgres {
  public:
   // `folder` is made when it is missing and must be reachable by the user that Postgres runs as.
@@ -17,7 +18,8 @@ class EmbeddedPostgres {
   // How the server is started; it ends when its supervisor does.
   ChildSpec ServerSpec() const;
 
-  // Waits until it takes connections, at most `seconds`. UNAVAILABLE with the end of its log otherwise.
+  // Waits until it takes connections, at most `seconds`. UNAVAILABLE with the end of its log
+  // otherwise.
   absl::Status WaitUntilReady(int seconds) const;
 
   // Makes the database and the daemon's role when they are missing.

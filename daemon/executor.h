@@ -9,8 +9,8 @@
 
 namespace finetuned {
 
-// A fixed number of threads that run tasks in the order they came: where handlers block on Postgres, so that gRPC's
-// own threads never do.
+// A fixed number of threads that run tasks in the order they came: where handlers block on
+// Postgres, so that gRPC's own threads never do.
 class Executor {
  public:
   // Tasks that wait; Submit refuses more.
@@ -24,7 +24,8 @@ class Executor {
   void Start();
   // Runs what was submitted before and returns. May be called twice.
   void Stop();
-  // May be called from any thread; never blocks. False when it is stopping or full: the task will not run.
+  // May be called from any thread; never blocks. False when it is stopping or full: the task will
+  // not run.
   bool Submit(std::function<void()> task);
 
  private:

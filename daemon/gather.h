@@ -9,7 +9,8 @@
 
 namespace finetuned {
 
-// Collects the results of a call's items, which come from a batcher in any order, and hands them on when all are there.
+// Collects the results of a call's items, which come from a batcher in any order, and hands them on
+// when all are there.
 template <typename Result>
 class Gather {
  public:

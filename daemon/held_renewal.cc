@@ -29,7 +29,8 @@ class HeldRenewal : public std::enable_shared_from_this<HeldRenewal> {
     RenewalItem item;
     item.session = request_.session();
     item.draining = request_.draining();
-    for (const auto& entry : request_.items()) item.attempts.push_back(ToAttemptId(entry.attempt()));
+    for (const auto& entry : request_.items())
+      item.attempts.push_back(ToAttemptId(entry.attempt()));
     auto self = shared_from_this();
     core_.renew_batcher->Submit(std::move(item), [self](absl::StatusOr<RenewalResult> result) {
       self->Renewed(std::move(result));
@@ -55,7 +56,8 @@ class HeldRenewal : public std::enable_shared_from_this<HeldRenewal> {
       news = news || entry->desired_stop() != item.known_stop();
     }
     const absl::Duration left = deadline_ - core_.clock->SinceBoot();
-    if (news || left <= absl::ZeroDuration() || context_->IsCancelled()) return Answer(absl::OkStatus());
+    if (news || left <= absl::ZeroDuration() || context_->IsCancelled())
+      return Answer(absl::OkStatus());
     Hold(left);
   }
 
@@ -67,7 +69,8 @@ class HeldRenewal : public std::enable_shared_from_this<HeldRenewal> {
     MutexLock lock(mutex_);
     holding_ = true;
     // The hub keeps this alive while it waits; the alarm, which this owns, must not.
-    subscription_ = core_.hub->Subscribe(run_ids, RunHub::Change::kDesired, [self] { self->Wake(); });
+    subscription_ =
+        core_.hub->Subscribe(run_ids, RunHub::Change::kDesired, [self] { self->Wake(); });
     alarm_ = std::make_unique<grpc::Alarm>();
     alarm_->Set(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(left),
                 [weak = weak_from_this()](bool) {

@@ -1,4 +1,5 @@
-// `finetuned`: the daemon and what belongs to it. Each command is a few lines here and a file of its own elsewhere.
+// `finetuned`: the daemon and what belongs to it. Each command is a few lines here and a file of
+// its own elsewhere.
 
 #include <signal.h>
 #include <stdio.h>
@@ -22,7 +23,8 @@
 namespace finetuned {
 namespace {
 
-// sysexits.h: the configuration is wrong, so starting again would not help; the schema is newer than this program.
+// sysexits.h: the configuration is wrong, so starting again would not help; the schema is newer
+// than this program.
 constexpr int kExitUsage = 64;
 constexpr int kExitUnavailable = 69;
 constexpr int kExitConfig = 78;
@@ -89,7 +91,8 @@ absl::Status MigrateCommand(const ConfigFlags& flags) {
         "database_url: is required, with the migration's role: --set database_url=...");
   }
   FT_ASSIGN_OR_RETURN(const int steps, Migrate(config.database_url()));
-  printf("schema version %d (%d %s made)\n", NewestSchemaVersion(), steps, steps == 1 ? "step" : "steps");
+  printf("schema version %d (%d %s made)\n", NewestSchemaVersion(), steps,
+         steps == 1 ? "step" : "steps");
   return absl::OkStatus();
 }
 
@@ -122,7 +125,8 @@ absl::Status RevokeToken(const ConfigFlags& config_flags) {
   Pool pool({config.database_url()});
   IdentityStore identity(&pool);
   FT_ASSIGN_OR_RETURN(const bool revoked, identity.RevokeToken(token));
-  if (!revoked) return absl::NotFoundError("token revoke: there is no such token that is still good");
+  if (!revoked)
+    return absl::NotFoundError("token revoke: there is no such token that is still good");
   printf("revoked; a daemon that has just seen it forgets it within 30 s\n");
   return absl::OkStatus();
 }
@@ -138,8 +142,10 @@ absl::Status ExecWorker(const std::vector<std::string>& args) {
 }
 
 void AddConfigFlags(CLI::App* app, ConfigFlags* flags) {
-  app->add_option("-c,--config", flags->file, "YAML file (fields: proto/finetuned/config/v1/config.proto)");
-  app->add_option("--set", flags->settings, "field=value over the file and the environment; repeatable")
+  app->add_option("-c,--config", flags->file,
+                  "YAML file (fields: proto/finetuned/config/v1/config.proto)");
+  app->add_option("--set", flags->settings,
+                  "field=value over the file and the environment; repeatable")
       ->allow_extra_args(false);
 }
 
@@ -160,12 +166,17 @@ int Main(int argc, char** argv) {
   DevOptions dev_options;
   CLI::App* dev = app.add_subcommand("dev", "Run Postgres, the daemon and a worker, on loopback");
   dev->add_option("--data-dir", dev_options.data_dir, "Folder for all data");
-  dev->add_option("--port", dev_options.port, "First of three ports")->check(CLI::Range(1, 65533))->capture_default_str();
+  dev->add_option("--port", dev_options.port, "First of three ports")
+      ->check(CLI::Range(1, 65533))
+      ->capture_default_str();
   dev->add_option("--trainer-dir", dev_options.trainer_dir, "Folder that holds trainer/");
   dev->add_option("--trainer-python", dev_options.trainer_python, "Python of the trainer");
-  dev->add_option("--data-root", dev_options.data_roots, "Folder training data may lie under; repeatable");
-  dev->add_option("--serve-set", dev_options.serve_settings, "field=value for the daemon; repeatable");
-  dev->add_option("--worker-set", dev_options.worker_settings, "field=value for the worker; repeatable");
+  dev->add_option("--data-root", dev_options.data_roots,
+                  "Folder training data may lie under; repeatable");
+  dev->add_option("--serve-set", dev_options.serve_settings,
+                  "field=value for the daemon; repeatable");
+  dev->add_option("--worker-set", dev_options.worker_settings,
+                  "field=value for the worker; repeatable");
   dev->callback([&] { status = RunDev(dev_options); });
 
   app.add_subcommand("worker", "Run a worker (finetuned worker --help)");
@@ -177,9 +188,11 @@ int Main(int argc, char** argv) {
   TokenFlags token_flags;
   CLI::App* token = app.add_subcommand("token", "Make and revoke tokens, directly in the database");
   token->require_subcommand(1);
-  CLI::App* create = token->add_subcommand("create", "Make a token and print it; it cannot be shown again");
+  CLI::App* create =
+      token->add_subcommand("create", "Make a token and print it; it cannot be shown again");
   AddConfigFlags(create, &config_flags);
-  create->add_option("--principal", token_flags.principal, "E-mail address it stands for")->required();
+  create->add_option("--principal", token_flags.principal, "E-mail address it stands for")
+      ->required();
   create->add_option("--workspace", token_flags.workspace, "Workspace")->capture_default_str();
   create->add_option("--role", token_flags.role, "Role")
       ->check(CLI::IsMember({"reader", "user", "admin", "worker"}))

@@ -11,7 +11,8 @@ using prometheus::BuildGauge;
 using prometheus::BuildHistogram;
 using Buckets = prometheus::Histogram::BucketBoundaries;
 
-const Buckets kLatency = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30};
+const Buckets kLatency = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
+                          0.25,   0.5,   1,      2.5,   5,    10,    30};
 const Buckets kWait = {0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400, 43200, 86400, 259200, 604800};
 const Buckets kSizes = {1, 2, 4, 8, 16, 32, 64, 128, 256};
 
@@ -43,11 +44,12 @@ Metrics::Metrics()
                 .Name("finetuned_runs")
                 .Help("Active runs by state, over all daemons.")
                 .Register(*registry_)),
-      quota_rejections_(BuildCounter()
-                            .Name("finetuned_quota_rejections_total")
-                            .Help("Runs refused because their owner had as many as the quota allows.")
-                            .Register(*registry_)
-                            .Add({})),
+      quota_rejections_(
+          BuildCounter()
+              .Name("finetuned_quota_rejections_total")
+              .Help("Runs refused because their owner had as many as the quota allows.")
+              .Register(*registry_)
+              .Add({})),
       events_stored_(BuildCounter()
                          .Name("finetuned_events_stored_total")
                          .Help("Events that workers reported and this daemon committed.")

@@ -16,8 +16,8 @@
 
 namespace finetuned {
 
-// Every metric of the daemon. Transitions are counted rather than states; labels are few and bounded, never a run or
-// a user. Safe for concurrent use.
+// Every metric of the daemon. Transitions are counted rather than states; labels are few and
+// bounded, never a run or a user. Safe for concurrent use.
 class Metrics final : public DatabaseObserver {
  public:
   Metrics();

@@ -14,7 +14,8 @@ constexpr size_t kMaxTokenBytes = 512;
 constexpr size_t kMacBytes = 16;
 
 std::string Mac(const std::string& key, const std::string& scope, const std::string& payload) {
-  return HmacSha256(key, absl::StrCat("page-token-v1|", Sha256(scope), payload)).substr(0, kMacBytes);
+  return HmacSha256(key, absl::StrCat("page-token-v1|", Sha256(scope), payload))
+      .substr(0, kMacBytes);
 }
 
 }  // namespace

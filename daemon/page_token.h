@@ -5,8 +5,8 @@
 #include "absl/status/statusor.h"
 #include "db/reads.h"
 
-// Page tokens are opaque and signed: they say where a listing goes on and carry no rights. They fit only the listing
-// they came from, for the caller it was given to.
+// Page tokens are opaque and signed: they say where a listing goes on and carry no rights. They fit
+// only the listing they came from, for the caller it was given to.
 
 namespace finetuned {
 

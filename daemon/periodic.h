@@ -9,8 +9,8 @@
 
 namespace finetuned {
 
-// Runs a function again and again on a thread of its own. Start returns when the thread runs; Stop returns when it has
-// ended, may be called twice, and before Start.
+// Runs a function again and again on a thread of its own. Start returns when the thread runs; Stop
+// returns when it has ended, may be called twice, and before Start.
 class Periodic {
  public:
   Periodic(absl::Duration interval, std::function<void()> body)

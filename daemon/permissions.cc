@@ -14,7 +14,8 @@ const std::map<std::string, std::set<std::string>>& RolePermissions() {
       {"reader", {"runs.read", "quota.read", "workers.read"}},
       {"user", {"runs.read", "quota.read", "workers.read", "runs.create", "runs.cancel"}},
       {"admin",
-       {"runs.read", "quota.read", "workers.read", "runs.create", "runs.cancel", "runs.prioritize"}},
+       {"runs.read", "quota.read", "workers.read", "runs.create", "runs.cancel",
+        "runs.prioritize"}},
       {"worker", {"workers.session"}},
   };
   return *permissions;

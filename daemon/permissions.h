@@ -16,8 +16,8 @@ bool RoleAllows(const std::string& role, const std::string& permission);
 // The permission of `/package.Service/Method`; empty when there is none.
 std::string PermissionOf(const google::protobuf::MethodDescriptor* method);
 
-// FAILED_PRECONDITION naming every method that has no permission, or one that no role holds: the daemon then refuses
-// to start.
+// FAILED_PRECONDITION naming every method that has no permission, or one that no role holds: the
+// daemon then refuses to start.
 absl::Status CheckPermissions(
     const std::vector<const google::protobuf::ServiceDescriptor*>& services);
 

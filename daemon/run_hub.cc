@@ -55,7 +55,8 @@ void RunHub::Poll(Reader* reader) {
       const auto before = marks_.find(run_id);
       const bool known = before != marks_.end();
       // What was never looked at may have changed between its follower's reading and this look.
-      if (!known || mark.last_seq != before->second.last_seq || mark.state != before->second.state) {
+      if (!known || mark.last_seq != before->second.last_seq ||
+          mark.state != before->second.state) {
         changed.emplace_back(run_id, Change::kEvents);
       }
       if (!known || mark.stop_requested != before->second.stop_requested ||

@@ -11,9 +11,10 @@
 
 namespace finetuned {
 
-// Wakes those who follow runs. A wake says only "look": what is true is read from Postgres, so a wake that is lost or
-// comes twice costs time and nothing else. This daemon's own commits wake at once; those of other daemons are found
-// by Poll. Safe for concurrent use. Callbacks run on the waking thread, without locks held: they hand over and return.
+// Wakes those who follow runs. A wake says only "look": what is true is read from Postgres, so a
+// wake that is lost or comes twice costs time and nothing else. This daemon's own commits wake at
+// once; those of other daemons are found by Poll. Safe for concurrent use. Callbacks run on the
+// waking thread, without locks held: they hand over and return.
 class RunHub {
  public:
   enum class Change {
@@ -25,7 +26,8 @@ class RunHub {
 
   using Callback = std::function<void()>;
 
-  // Follows runs for one kind of change. After Unsubscribe returns the callback may still be running once.
+  // Follows runs for one kind of change. After Unsubscribe returns the callback may still be
+  // running once.
   int64_t Subscribe(const std::vector<int64_t>& run_ids, Change change, Callback callback);
   void Unsubscribe(int64_t subscription);
 

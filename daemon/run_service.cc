@@ -49,9 +49,8 @@ absl::Status AddWait(const ServiceCore& core, const Run& run, v1::Run* proto) {
   wait->set_position(place.value_or(0));
   *wait->mutable_needed() = proto->spec().compute();
   if (why.free.has_value()) *wait->mutable_free() = ToProto(*why.free);
-  proto->set_state_reason(run.state_reason.empty()
-                              ? why.sentence
-                              : absl::StrCat(run.state_reason, " ", why.sentence));
+  proto->set_state_reason(
+      run.state_reason.empty() ? why.sentence : absl::StrCat(run.state_reason, " ", why.sentence));
   return absl::OkStatus();
 }
 
@@ -142,9 +141,11 @@ absl::Status CancelAll(const ServiceCore& core, const Identity& caller,
     }
   }
   if (!violations.empty()) return InvalidArgument(violations);
-  FT_ASSIGN_OR_RETURN(const std::vector<int64_t> ids, core.reader->FindRuns(ViewerOf(caller), names));
+  FT_ASSIGN_OR_RETURN(const std::vector<int64_t> ids,
+                      core.reader->FindRuns(OwnerOf(caller), names));
   std::vector<int64_t> found;
-  std::copy_if(ids.begin(), ids.end(), std::back_inserter(found), [](int64_t id) { return id != 0; });
+  std::copy_if(ids.begin(), ids.end(), std::back_inserter(found),
+               [](int64_t id) { return id != 0; });
   const std::string reason = request.reason().empty() ? "Canceled by user." : request.reason();
   FT_ASSIGN_OR_RETURN(const auto canceled, core.transitions->Cancel(found, reason));
   FT_ASSIGN_OR_RETURN(const std::vector<Run> runs, core.reader->GetRuns(found));
@@ -312,19 +313,18 @@ grpc::ServerUnaryReactor* RunService::ReadRunLog(grpc::CallbackServerContext* co
 
 grpc::ServerUnaryReactor* RunService::GetQuota(grpc::CallbackServerContext* context,
                                                const v1::GetQuotaRequest*, v1::Quota* response) {
-  return HandleUnary(core_.call, context, Method("GetQuota"),
-                     [=](const Identity& caller, const Done& done) {
-                       const auto quota =
-                           core_.reader->GetQuota(caller.owner_id, core_.active_runs_limit);
-                       if (!quota.ok()) return done(quota.status());
-                       const auto names = core_.reader->ActiveRuns(caller.owner_id);
-                       if (!names.ok()) return done(names.status());
-                       response->set_owner(caller.email);
-                       response->set_active_usage(quota->first);
-                       response->set_active_limit(quota->second);
-                       for (const auto& name : *names) response->add_active_runs(name);
-                       done(absl::OkStatus());
-                     });
+  return HandleUnary(
+      core_.call, context, Method("GetQuota"), [=](const Identity& caller, const Done& done) {
+        const auto quota = core_.reader->GetQuota(caller.owner_id, core_.active_runs_limit);
+        if (!quota.ok()) return done(quota.status());
+        const auto names = core_.reader->ActiveRuns(caller.owner_id);
+        if (!names.ok()) return done(names.status());
+        response->set_owner(caller.email);
+        response->set_active_usage(quota->first);
+        response->set_active_limit(quota->second);
+        for (const auto& name : *names) response->add_active_runs(name);
+        done(absl::OkStatus());
+      });
 }
 
 grpc::ServerUnaryReactor* RunService::ListWorkers(grpc::CallbackServerContext* context,
@@ -334,7 +334,8 @@ grpc::ServerUnaryReactor* RunService::ListWorkers(grpc::CallbackServerContext* c
                      [=](const Identity&, const Done& done) {
                        const auto workers = core_.reader->ListWorkers();
                        if (!workers.ok()) return done(workers.status());
-                       for (const auto& worker : *workers) *response->add_workers() = ToProto(worker);
+                       for (const auto& worker : *workers)
+                         *response->add_workers() = ToProto(worker);
                        done(absl::OkStatus());
                      });
 }

@@ -10,8 +10,8 @@
 
 namespace finetuned {
 
-// RunService (proto/finetuned/v1/run_service.proto says what each call means). Handlers run on the executor; nothing
-// blocks gRPC's threads.
+// RunService (proto/finetuned/v1/run_service.proto says what each call means). Handlers run on the
+// executor; nothing blocks gRPC's threads.
 class RunService final : public v1::RunService::CallbackService {
  public:
   explicit RunService(const ServiceCore* core) : core_(*core) {}

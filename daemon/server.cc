@@ -56,10 +56,11 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> Listen(const char* field, const st
   builder.RegisterService(service);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr || *port == 0) {
-    return MakeError(absl::StatusCode::kFailedPrecondition, "CANNOT_LISTEN",
-                     absl::StrCat(field, ": cannot listen on ", address,
-                                  ": it is taken by another process or not an address of this host; "
-                                  "stop that process or choose another port"));
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition, "CANNOT_LISTEN",
+        absl::StrCat(field, ": cannot listen on ", address,
+                     ": it is taken by another process or not an address of this host; "
+                     "stop that process or choose another port"));
   }
   return server;
 }
@@ -84,7 +85,8 @@ struct Server::State {
       : config(config_in),
         times(LeaseTimesOf(config.lease())),
         read_pool(MakePool(config, config.read_connections(), &metrics)),
-        // One connection for each batcher and loop, so that heartbeats never wait behind anything else.
+        // One connection for each batcher and loop, so that heartbeats never wait behind anything
+        // else.
         create_pool(MakePool(config, 1, &metrics)),
         report_pool(MakePool(config, 1, &metrics)),
         renew_pool(MakePool(config, 1, &metrics)),
@@ -136,7 +138,8 @@ struct Server::State {
     return {MakeFailureEncoder(), config.infrastructure_retries(), QuotaLimitsOf(config).holding};
   }
 
-  // Reports of one attempt that came in two calls go one after the other: a statement takes each attempt once.
+  // Reports of one attempt that came in two calls go one after the other: a statement takes each
+  // attempt once.
   absl::StatusOr<std::vector<absl::StatusOr<ReportResult>>> Distinct(
       const std::vector<ReportItem>& items) {
     std::set<int64_t> seen;
@@ -161,8 +164,8 @@ struct Server::State {
   const config::v1::DaemonConfig config;
   const LeaseTimes times;
   Metrics metrics;
-  std::unique_ptr<Pool> read_pool, create_pool, report_pool, renew_pool, complete_pool, dispatch_pool,
-      loop_pool;
+  std::unique_ptr<Pool> read_pool, create_pool, report_pool, renew_pool, complete_pool,
+      dispatch_pool, loop_pool;
   IdentityStore identity;
   Reader reader, loop_reader;
   AdmissionStore admission, shapes, loop_admission;
@@ -194,7 +197,8 @@ absl::Status Server::State::Build() {
                         v1::Lease::descriptor()->file()->FindServiceByName("WorkerService")}));
   FT_ASSIGN_OR_RETURN(const SchemaState schema, ReadSchemaState(config.database_url()));
   FT_RETURN_IF_ERROR(CheckSchema(schema));
-  FT_ASSIGN_OR_RETURN(catalogue, Catalogue::Read({config.model_roots().begin(), config.model_roots().end()}));
+  FT_ASSIGN_OR_RETURN(catalogue,
+                      Catalogue::Read({config.model_roots().begin(), config.model_roots().end()}));
   FT_RETURN_IF_ERROR(identity.EnsureEventPartitions());
   core.call = {&authenticator, &executor, &metrics, &RealClock::Get()};
   core.clock = &RealClock::Get();
@@ -232,8 +236,8 @@ absl::Status Server::State::StartListening() {
                                   ": it is taken by another process; stop that process or choose "
                                   "another port"));
   }
-  FT_ASSIGN_OR_RETURN(worker_server, Listen("worker_listen", config.worker_listen(), &worker_service,
-                                            &worker_port));
+  FT_ASSIGN_OR_RETURN(worker_server, Listen("worker_listen", config.worker_listen(),
+                                            &worker_service, &worker_port));
   FT_ASSIGN_OR_RETURN(user_server, Listen("listen", config.listen(), &run_service, &user_port));
   return absl::OkStatus();
 }
@@ -265,8 +269,9 @@ void Server::State::Stop() {
   SetServing(false);
   dispatcher.Stop();
   run_service.EndStreams();
-  const auto deadline = std::chrono::system_clock::now() +
-                        absl::ToChronoMilliseconds(FromProtoDuration(config.shutdown_grace_duration()));
+  const auto deadline =
+      std::chrono::system_clock::now() +
+      absl::ToChronoMilliseconds(FromProtoDuration(config.shutdown_grace_duration()));
   if (worker_server != nullptr) worker_server->Shutdown(deadline);
   if (user_server != nullptr) user_server->Shutdown(deadline);
   hub_loop.Stop();
@@ -284,16 +289,18 @@ void Server::State::Stop() {
   Log(LogLevel::kInfo, "stopped");
 }
 
-// Expired leases are taken away one by one, each decided again under its row's lock; any number of daemons may do it.
+// Expired leases are taken away one by one, each decided again under its row's lock; any number of
+// daemons may do it.
 void Server::State::Reap() {
   const auto expired = loop_leases.FindExpired(kReapInterval);
   if (!expired.ok()) return;
   for (const AttemptId& attempt : *expired) {
-    const auto lost = loop_transitions.Lose(attempt.run_id, attempt.epoch, /*must_be_expired=*/true, 0,
-                                            "Its worker was not heard of for too long.");
+    const auto lost = loop_transitions.Lose(attempt.run_id, attempt.epoch, /*must_be_expired=*/true,
+                                            0, "Its worker was not heard of for too long.");
     if (!lost.ok() || !lost->has_value()) continue;
     metrics.LeaseLost("expired");
-    Log(LogLevel::kWarning, "lease expired", {{"run_id", attempt.run_id}, {"epoch", attempt.epoch}});
+    Log(LogLevel::kWarning, "lease expired",
+        {{"run_id", attempt.run_id}, {"epoch", attempt.epoch}});
     core.RunMoved(attempt.run_id, (*lost)->from, (*lost)->to, true);
   }
   const auto released = loop_admission.ReleaseRuns();
@@ -350,7 +357,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const config::v1::DaemonCo
                      "\",\"pid\":", getpid(), "}\n")));
   }
   Log(LogLevel::kInfo, "serving",
-      {{"listen", server->listen()}, {"worker_listen", server->worker_listen()},
+      {{"listen", server->listen()},
+       {"worker_listen", server->worker_listen()},
        {"metrics_listen", server->metrics_listen()}});
   return server;
 }

@@ -9,13 +9,14 @@
 
 namespace finetuned {
 
-// The daemon: the composition root of `finetuned serve`. Everything is built here, handed what it needs, and stopped
-// in one order: readiness off, leasing stopped, streams ended resumably, calls in flight finished, loops stopped, the
-// pools closed.
+// The daemon: the composition root of `finetuned serve`. Everything is built here, handed what it
+// needs, and stopped in one order: readiness off, leasing stopped, streams ended resumably, calls
+// in flight finished, loops stopped, the pools closed.
 class Server {
  public:
-  // `config` has been through PrepareDaemonConfig. Errors say what is wrong and what to do: an unreachable, too old or
-  // not migrated Postgres, a port that is taken, a model root that cannot be read.
+  // `config` has been through PrepareDaemonConfig. Errors say what is wrong and what to do: an
+  // unreachable, too old or not migrated Postgres, a port that is taken, a model root that cannot
+  // be read.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const config::v1::DaemonConfig& config);
 
   // Stops when it has not been stopped.

@@ -16,7 +16,8 @@
 
 namespace finetuned {
 
-// What the services work with, built once by the composition root (daemon/server.h), which owns it all.
+// What the services work with, built once by the composition root (daemon/server.h), which owns it
+// all.
 struct ServiceCore {
   CallContext call;
   const Clock* clock = nullptr;
@@ -54,6 +55,12 @@ struct ServiceCore {
 inline Viewer ViewerOf(const Identity& identity) {
   return Viewer{identity.workspace_id, identity.owner_id,
                 identity.share_runs || identity.role == "admin"};
+}
+
+// Whose runs an identity may change: its own, or the workspace's for an admin. Sharing shows runs
+// and gives no right over them.
+inline Viewer OwnerOf(const Identity& identity) {
+  return Viewer{identity.workspace_id, identity.owner_id, identity.role == "admin"};
 }
 
 }  // namespace finetuned

@@ -14,7 +14,8 @@ class StreamLimits {
  public:
   static constexpr int kMaxPerOwner = 64;
 
-  // RESOURCE_EXHAUSTED `TOO_MANY_STREAMS`, or UNAVAILABLE when the daemon stops. `end` is kept until Remove.
+  // RESOURCE_EXHAUSTED `TOO_MANY_STREAMS`, or UNAVAILABLE when the daemon stops. `end` is kept
+  // until Remove.
   absl::Status Add(int64_t owner_id, const void* stream, std::function<void()> end) {
     MutexLock lock(mutex_);
     if (closed_) {

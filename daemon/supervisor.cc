@@ -49,8 +49,8 @@ absl::Status Supervisor::Reap() {
     const bool quick = Now() - running.started < kQuick;
     running.quick_ends = quick ? running.quick_ends + 1 : 0;
     if (!quick) running.backoff.Reset();
-    const std::string where =
-        absl::StrCat(running.service.name, " ended (", how, "); see ", running.service.spec.log_file);
+    const std::string where = absl::StrCat(running.service.name, " ended (", how, "); see ",
+                                           running.service.spec.log_file);
     if ((WIFEXITED(status) && WEXITSTATUS(status) == kExitConfig) ||
         running.quick_ends > kMaxQuickEnds) {
       return absl::FailedPreconditionError(where);

@@ -13,8 +13,9 @@
 
 namespace finetuned {
 
-// Keeps child processes running: one that ends is started again, with backoff. Children are stopped in the reverse of
-// their order. Not safe for concurrent use: everything happens on the thread that made it.
+// Keeps child processes running: one that ends is started again, with backoff. Children are stopped
+// in the reverse of their order. Not safe for concurrent use: everything happens on the thread that
+// made it.
 class Supervisor {
  public:
   struct Service {
@@ -25,14 +26,16 @@ class Supervisor {
     absl::Duration stop_timeout = absl::Seconds(20);
   };
 
-  // Blocks SIGINT, SIGTERM and SIGCHLD for this thread and those made later, so that waiting sees them.
+  // Blocks SIGINT, SIGTERM and SIGCHLD for this thread and those made later, so that waiting sees
+  // them.
   Supervisor();
 
   // Starts a service. Its start failing is an error; its ending later is not.
   absl::Status Add(Service service);
 
-  // Restarts what ends, until SIGINT or SIGTERM comes or, when it is positive, the time is over. FAILED_PRECONDITION when a
-  // service says by exit status 78 that its configuration is wrong, or ends again and again without coming up.
+  // Restarts what ends, until SIGINT or SIGTERM comes or, when it is positive, the time is over.
+  // FAILED_PRECONDITION when a service says by exit status 78 that its configuration is wrong, or
+  // ends again and again without coming up.
   absl::Status RunFor(absl::Duration time);
 
   // Whether SIGINT or SIGTERM has come.

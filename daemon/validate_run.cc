@@ -44,7 +44,8 @@ bool IsAlnum(char c) { return IsLower(c) || IsDigit(c) || (c >= 'A' && c <= 'Z')
 
 // A DNS label that begins with a letter.
 bool IsRunName(const std::string& name) {
-  if (name.size() < 2 || name.size() > 63 || !IsLower(name.front()) || name.back() == '-') return false;
+  if (name.size() < 2 || name.size() > 63 || !IsLower(name.front()) || name.back() == '-')
+    return false;
   for (const char c : name) {
     if (!IsLower(c) && !IsDigit(c) && c != '-') return false;
   }
@@ -91,7 +92,8 @@ bool IsRegisterTo(const std::string& text) {
   return true;
 }
 
-// An absolute path that means what it says: nothing to decode, to expand or to climb. Empty when it is one.
+// An absolute path that means what it says: nothing to decode, to expand or to climb. Empty when it
+// is one.
 std::string PathProblem(const std::string& path) {
   if (path.size() > kMaxPathBytes) return "is longer than 4096 bytes";
   if (HasControl(path)) return "has control characters";
@@ -103,7 +105,8 @@ std::string PathProblem(const std::string& path) {
   }
   for (const char c : path) {
     if (static_cast<unsigned char>(c) >= 0x80) return "has characters outside ASCII";
-    if (absl::StrContains("~$*?[]{}", std::string(1, c))) return "has a shell character; nothing is expanded";
+    if (absl::StrContains("~$*?[]{}", std::string(1, c)))
+      return "has a shell character; nothing is expanded";
   }
   if (absl::StrContains(path, "//")) return "has an empty part";
   const std::vector<std::string> parts = absl::StrSplit(path, '/');
@@ -172,13 +175,13 @@ void CheckTraining(RunSpec* spec, Checker* check) {
   CheckDuration("run.spec.training_duration", spec->mutable_training_duration(), "1ep", check);
   CheckDuration("run.spec.save_interval", spec->mutable_save_interval(), "1ep", check);
   if (!spec->has_learning_rate()) spec->set_learning_rate(kDefaultLearningRate);
-  check->Require(std::isfinite(spec->learning_rate()) && spec->learning_rate() >= kMinLearningRate &&
-                     spec->learning_rate() <= 1,
+  check->Require(std::isfinite(spec->learning_rate()) &&
+                     spec->learning_rate() >= kMinLearningRate && spec->learning_rate() <= 1,
                  "run.spec.learning_rate", "must be from 1e-12 to 1", "BAD_LEARNING_RATE");
   if (spec->context_length() != 0) {
-    check->Require(spec->context_length() >= kMinContextLength &&
-                       spec->context_length() <= kMaxContextLength,
-                   "run.spec.context_length", "must be from 8 to 1048576", "BAD_CONTEXT_LENGTH");
+    check->Require(
+        spec->context_length() >= kMinContextLength && spec->context_length() <= kMaxContextLength,
+        "run.spec.context_length", "must be from 8 to 1048576", "BAD_CONTEXT_LENGTH");
   }
   if (spec->save_num_to_keep() == 0) spec->set_save_num_to_keep(-1);
   check->Require(spec->save_num_to_keep() >= -1 && spec->save_num_to_keep() <= kMaxCheckpointsKept,
@@ -208,15 +211,17 @@ void CheckIdentityFields(RunSpec* spec, const Identity& caller, const std::strin
   if (!spec->has_validate_inputs()) spec->set_validate_inputs(true);
   check->Require(spec->validate_inputs(), "run.spec.validate_inputs",
                  "must be true: the trainer always validates");
-  check->Require(spec->data_prep_cluster_id().empty(), "run.spec.data_prep_cluster_id",
-                 "must be empty: tables are not read from a cluster here; export the data to JSONL");
+  check->Require(
+      spec->data_prep_cluster_id().empty(), "run.spec.data_prep_cluster_id",
+      "must be empty: tables are not read from a cluster here; export the data to JSONL");
 }
 
 void CheckCompute(const v1::Compute& defaults, v1::Compute* compute, Checker* check) {
   if (!compute->has_gpus()) compute->set_gpus(defaults.gpus());
   if (compute->cpus() == 0) compute->set_cpus(defaults.cpus());
   if (compute->memory_bytes() == 0) compute->set_memory_bytes(defaults.memory_bytes());
-  if (compute->gpu_type().empty() && compute->gpus() > 0) compute->set_gpu_type(defaults.gpu_type());
+  if (compute->gpu_type().empty() && compute->gpus() > 0)
+    compute->set_gpu_type(defaults.gpu_type());
   if (compute->nodes() == 0) compute->set_nodes(1);
   check->Require(compute->gpus() >= 0 && compute->gpus() <= kMaxGpus, "run.spec.compute.gpus",
                  "must be from 0 to 1024");
@@ -241,8 +246,9 @@ void CheckScheduling(Scheduling* scheduling, Checker* check) {
                  "run.spec.scheduling.max_retries", "must be from 0 to 100");
   if (scheduling->has_max_run_time()) {
     const absl::Duration limit = FromProtoDuration(scheduling->max_run_time());
-    check->Require(IsValid(scheduling->max_run_time()) && limit >= kMinRunTime && limit <= kMaxRunTime,
-                   "run.spec.scheduling.max_run_time", "must be from 1 minute to 365 days");
+    check->Require(
+        IsValid(scheduling->max_run_time()) && limit >= kMinRunTime && limit <= kMaxRunTime,
+        "run.spec.scheduling.max_run_time", "must be from 1 minute to 365 days");
   }
 }
 
@@ -293,17 +299,17 @@ absl::Status CheckRoots(const RunSpec& spec, const Identity& caller, const RunPo
 absl::Status CheckModel(RunSpec* spec, const Catalogue& catalogue) {
   const Catalogue::Model* model = catalogue.Find(spec->model());
   if (model == nullptr) {
-    return MakeError(absl::StatusCode::kFailedPrecondition, "MODEL_NOT_ALLOWED",
-                     absl::StrCat("run.spec.model: ", spec->model(),
-                                  " is not in the catalogue; there are ",
-                                  absl::StrJoin(catalogue.Names(), ", ")),
-                     {{"model", spec->model()}});
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition, "MODEL_NOT_ALLOWED",
+        absl::StrCat("run.spec.model: ", spec->model(), " is not in the catalogue; there are ",
+                     absl::StrJoin(catalogue.Names(), ", ")),
+        {{"model", spec->model()}});
   }
   if (spec->context_length() == 0) spec->set_context_length(model->context_length);
   if (model->context_length > 0 && spec->context_length() > model->context_length) {
-    return InvalidArgument({{"run.spec.context_length",
-                             absl::StrCat("is more than the model's ", model->context_length),
-                             "BAD_CONTEXT_LENGTH"}});
+    return InvalidArgument(
+        {{"run.spec.context_length",
+          absl::StrCat("is more than the model's ", model->context_length), "BAD_CONTEXT_LENGTH"}});
   }
   return absl::OkStatus();
 }
@@ -316,12 +322,13 @@ absl::StatusOr<ValidRun> ValidateCreateRun(const v1::CreateRunRequest& request,
   Checker check;
   ValidRun valid;
   valid.request_id = request.request_id();
-  check.Require(valid.request_id.empty() || IsUuid(valid.request_id), "request_id",
-                "is not a UUID", "BAD_REQUEST_ID");
+  check.Require(valid.request_id.empty() || IsUuid(valid.request_id), "request_id", "is not a UUID",
+                "BAD_REQUEST_ID");
   valid.name = request.run_id().empty() ? generated_name : request.run_id();
-  check.Require(IsRunName(valid.name), "run_id",
-                "is not `^[a-z][a-z0-9-]{0,61}[a-z0-9]$`: lower-case letters, digits and -, 2 to 63",
-                "BAD_NAME");
+  check.Require(
+      IsRunName(valid.name), "run_id",
+      "is not `^[a-z][a-z0-9-]{0,61}[a-z0-9]$`: lower-case letters, digits and -, 2 to 63",
+      "BAD_NAME");
   check.Require(request.has_run(), "run", "is required", "REQUIRED");
   valid.spec = request.run().spec();
   CheckTraining(&valid.spec, &check);
@@ -362,7 +369,8 @@ absl::StatusOr<std::string> ParseRunName(const std::string& name, const Identity
     return InvalidArgument(
         {{"name", "is not `workspaces/{workspace}/runs/{run}`, `{run}` or a uid", "BAD_NAME"}});
   }
-  if (parts.size() == 4 && parts[1] != caller.workspace && parts[1] != "-") return RunNotFound(last);
+  if (parts.size() == 4 && parts[1] != caller.workspace && parts[1] != "-")
+    return RunNotFound(last);
   return last;
 }
 

@@ -12,8 +12,8 @@
 namespace finetuned {
 namespace {
 
-// One stream. The reactor that gRPC holds is a thin handle; this outlives it while a task of the executor still looks
-// at it. At any time there is at most one task and one write.
+// One stream. The reactor that gRPC holds is a thin handle; this outlives it while a task of the
+// executor still looks at it. At any time there is at most one task and one write.
 class Watch : public std::enable_shared_from_this<Watch> {
  public:
   class Reactor final : public grpc::ServerWriteReactor<v1::WatchEventsResponse> {
@@ -69,17 +69,15 @@ class Watch : public std::enable_shared_from_this<Watch> {
     auto weak = weak_from_this();
     const absl::Status admitted = limits_.Add(caller->owner_id, this, [weak] {
       if (const auto self = weak.lock()) {
-        self->Finish(UnavailableError("SHUTTING_DOWN",
-                                      "the daemon is stopping: resume from the last seq",
-                                      absl::Seconds(1)));
+        self->Finish(UnavailableError(
+            "SHUTTING_DOWN", "the daemon is stopping: resume from the last seq", absl::Seconds(1)));
       }
     });
     if (!admitted.ok()) return Finish(admitted);
     core_.metrics->StreamOpened();
-    const int64_t subscription =
-        core_.hub->Subscribe({*run_id}, RunHub::Change::kEvents, [weak] {
-          if (const auto self = weak.lock()) self->Look(/*bookmark=*/false);
-        });
+    const int64_t subscription = core_.hub->Subscribe({*run_id}, RunHub::Change::kEvents, [weak] {
+      if (const auto self = weak.lock()) self->Look(/*bookmark=*/false);
+    });
     {
       MutexLock lock(mutex_);
       run_id_ = *run_id;
@@ -134,7 +132,8 @@ class Watch : public std::enable_shared_from_this<Watch> {
     for (const Event& event : *events) *message.add_events() = ToProto(event);
     message.set_bookmark_seq(newest);
     if (bookmark) *message.mutable_run() = *std::move(run);
-    Write(std::move(message), newest, ends, static_cast<int>(events->size()) == kMaxEventsPerMessage);
+    Write(std::move(message), newest, ends,
+          static_cast<int>(events->size()) == kMaxEventsPerMessage);
   }
 
   void Write(v1::WatchEventsResponse message, int64_t newest, bool ends, bool more) {
@@ -179,11 +178,12 @@ class Watch : public std::enable_shared_from_this<Watch> {
       if (!wants_look_ && !wants_bookmark_) {
         auto weak = weak_from_this();
         alarm_ = std::make_unique<grpc::Alarm>();
-        alarm_->Set(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(kBookmarkInterval),
-                    [weak](bool expired) {
-                      const auto self = weak.lock();
-                      if (expired && self != nullptr) self->Look(/*bookmark=*/true);
-                    });
+        alarm_->Set(
+            std::chrono::system_clock::now() + absl::ToChronoMilliseconds(kBookmarkInterval),
+            [weak](bool expired) {
+              const auto self = weak.lock();
+              if (expired && self != nullptr) self->Look(/*bookmark=*/true);
+            });
         return;
       }
     }
@@ -249,9 +249,10 @@ class Watch : public std::enable_shared_from_this<Watch> {
 absl::Status CheckCursor(int64_t after_seq, int64_t last_seq) {
   if (after_seq < 0) return InvalidArgument({{"after_seq", "is negative", "BAD_CURSOR"}});
   if (after_seq > last_seq) {
-    return MakeError(absl::StatusCode::kOutOfRange, "CURSOR_AHEAD",
-                     absl::StrCat("after_seq: ", after_seq, " is beyond the newest event, ", last_seq),
-                     {{"last_seq", absl::StrCat(last_seq)}});
+    return MakeError(
+        absl::StatusCode::kOutOfRange, "CURSOR_AHEAD",
+        absl::StrCat("after_seq: ", after_seq, " is beyond the newest event, ", last_seq),
+        {{"last_seq", absl::StrCat(last_seq)}});
   }
   return absl::OkStatus();
 }

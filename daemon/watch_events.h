@@ -12,11 +12,13 @@ namespace finetuned {
 inline constexpr int kMaxEventsPerMessage = 500;
 inline constexpr absl::Duration kBookmarkInterval = absl::Seconds(10);
 
-// INVALID_ARGUMENT for a negative number; OUT_OF_RANGE `CURSOR_AHEAD` for one beyond the newest event.
+// INVALID_ARGUMENT for a negative number; OUT_OF_RANGE `CURSOR_AHEAD` for one beyond the newest
+// event.
 absl::Status CheckCursor(int64_t after_seq, int64_t last_seq);
 
-// Follows one run. A stream holds nothing but its place: it reads the log from there when woken and when its last
-// message has been written, so a slow subscriber costs one message of memory and delays nobody.
+// Follows one run. A stream holds nothing but its place: it reads the log from there when woken and
+// when its last message has been written, so a slow subscriber costs one message of memory and
+// delays nobody.
 grpc::ServerWriteReactor<v1::WatchEventsResponse>* StartWatch(
     const ServiceCore& core, StreamLimits* limits, grpc::CallbackServerContext* context,
     const google::protobuf::MethodDescriptor* method, const v1::WatchEventsRequest& request);

@@ -74,9 +74,11 @@ absl::StatusOr<IncomingReport> ToIncomingReport(const v1::Report& report) {
     return Bad("a report has no type that this version knows");
   }
   if (!DetailFits(event)) {
-    return Bad(absl::StrCat("the detail does not belong to ", v1::RunEvent::Type_Name(event.type())));
+    return Bad(
+        absl::StrCat("the detail does not belong to ", v1::RunEvent::Type_Name(event.type())));
   }
-  if (event.has_worker_time() && !IsValid(event.worker_time())) return Bad("worker_time is no time");
+  if (event.has_worker_time() && !IsValid(event.worker_time()))
+    return Bad("worker_time is no time");
   IncomingReport incoming;
   incoming.number = report.number();
   incoming.type = static_cast<EventType>(event.type());
@@ -107,7 +109,8 @@ AttemptEnd ToAttemptEnd(const v1::AttemptEnd& proto) {
   end.signal = proto.signal();
   end.signaled_by_worker = proto.signaled_by_worker();
   end.out_of_memory = proto.out_of_memory();
-  end.stop = v1::StopKind_IsValid(proto.stop()) ? static_cast<StopKind>(proto.stop()) : StopKind::kNone;
+  end.stop =
+      v1::StopKind_IsValid(proto.stop()) ? static_cast<StopKind>(proto.stop()) : StopKind::kNone;
   if (proto.has_failure()) {
     end.failure = FromProto(proto.failure());
     if (end.failure.stderr_tail.size() > kMaxStderrTail) {

@@ -9,8 +9,8 @@
 
 namespace finetuned {
 
-// A report with its message written and its detail cut to what belongs to its type. INVALID_ARGUMENT for a report that
-// is too large, or whose type and detail do not fit.
+// A report with its message written and its detail cut to what belongs to its type.
+// INVALID_ARGUMENT for a report that is too large, or whose type and detail do not fit.
 absl::StatusOr<IncomingReport> ToIncomingReport(const v1::Report& report);
 
 AttemptEnd ToAttemptEnd(const v1::AttemptEnd& end);

@@ -47,8 +47,8 @@ absl::Status CheckSession(const v1::OpenSessionRequest& request) {
   }
   const v1::Compute& capacity = request.capacity();
   if (capacity.gpus() < 0 || capacity.cpus() < 1 || capacity.memory_bytes() < 0) {
-    violations.push_back({"capacity", "must have at least one CPU core and nothing negative",
-                          "BAD_CAPACITY"});
+    violations.push_back(
+        {"capacity", "must have at least one CPU core and nothing negative", "BAD_CAPACITY"});
   }
   if (request.boot_id().empty() || request.boot_id().size() > 64) {
     violations.push_back({"boot_id", "must have 1 to 64 bytes", "BAD_BOOT_ID"});
@@ -69,10 +69,11 @@ absl::Status CheckArtifactRoot(const ServiceCore& core, const v1::OpenSessionReq
   if (nonce.ok() && !nonce->empty() && ConstantTimeEqual(*nonce, request.nonce())) {
     return absl::OkStatus();
   }
-  return MakeError(absl::StatusCode::kFailedPrecondition, "ARTIFACT_ROOT_MISMATCH",
-                   absl::StrCat("the daemon does not find the worker's nonce under its artifact_root ",
-                                core.artifact_root,
-                                ": give both the same folder of a filesystem that both see"));
+  return MakeError(
+      absl::StatusCode::kFailedPrecondition, "ARTIFACT_ROOT_MISMATCH",
+      absl::StrCat("the daemon does not find the worker's nonce under its artifact_root ",
+                   core.artifact_root,
+                   ": give both the same folder of a filesystem that both see"));
 }
 
 v1::ProtocolTimes TimesOf(const LeaseTimes& times) {
@@ -93,17 +94,17 @@ absl::Status Open(const ServiceCore& core, const v1::OpenSessionRequest& request
   worker.boot_id = request.boot_id();
   worker.version = request.version();
   worker.capacity = ToShape(request.capacity());
-  worker.labels_json = nlohmann::json(std::map<std::string, std::string>(
-                                          request.labels().begin(), request.labels().end()))
+  worker.labels_json = nlohmann::json(std::map<std::string, std::string>(request.labels().begin(),
+                                                                         request.labels().end()))
                            .dump();
   std::vector<AttemptId> listed;
   for (const auto& attempt : request.attempts()) listed.push_back(ToAttemptId(attempt));
   FT_ASSIGN_OR_RETURN(const OpenedSession opened, core.leases->OpenSession(worker, listed));
   // What the worker does not have any more is lost, on its own word.
   for (const AttemptId& orphan : opened.orphaned) {
-    const auto lost =
-        core.transitions->Lose(orphan.run_id, orphan.epoch, /*must_be_expired=*/false, opened.session,
-                               "The worker " + worker.name + " came back without it.");
+    const auto lost = core.transitions->Lose(
+        orphan.run_id, orphan.epoch, /*must_be_expired=*/false, opened.session,
+        "The worker " + worker.name + " came back without it.");
     if (!lost.ok()) return lost.status();
     if (lost->has_value()) {
       core.metrics->LeaseLost("worker_came_back");
@@ -122,8 +123,11 @@ absl::Status Open(const ServiceCore& core, const v1::OpenSessionRequest& request
   response->set_session(opened.session);
   *response->mutable_times() = TimesOf(core.lease_times);
   Log(LogLevel::kInfo, "worker session opened",
-      {{"worker", worker.name}, {"session", opened.session}, {"kept", kept.size()},
-       {"killed", response->kill_size()}, {"lost", opened.orphaned.size()}});
+      {{"worker", worker.name},
+       {"session", opened.session},
+       {"kept", kept.size()},
+       {"killed", response->kill_size()},
+       {"lost", opened.orphaned.size()}});
   return absl::OkStatus();
 }
 
@@ -149,138 +153,145 @@ absl::Status CheckDistinct(const Items& items) {
 grpc::ServerUnaryReactor* WorkerService::OpenSession(grpc::CallbackServerContext* context,
                                                      const v1::OpenSessionRequest* request,
                                                      v1::OpenSessionResponse* response) {
-  return HandleUnary(core_.call, context, Method("OpenSession"),
-                     [=](const Identity&, const Done& done) { done(Open(core_, *request, response)); });
+  return HandleUnary(
+      core_.call, context, Method("OpenSession"),
+      [=](const Identity&, const Done& done) { done(Open(core_, *request, response)); });
 }
 
 grpc::ServerUnaryReactor* WorkerService::AcquireLeases(grpc::CallbackServerContext* context,
                                                        const v1::AcquireLeasesRequest* request,
                                                        v1::AcquireLeasesResponse* response) {
-  return HandleUnary(core_.call, context, Method("AcquireLeases"), [=](const Identity&, const Done& done) {
-    if (request->max_count() < 1 || request->max_count() > kMaxLeasesPerCall) {
-      return done(InvalidArgument({{"max_count", "must be from 1 to 64", "BAD_COUNT"}}));
-    }
-    Dispatcher::Poll poll;
-    poll.session = request->session();
-    poll.free = ToShape(request->free());
-    poll.max_count = static_cast<size_t>(request->max_count());
-    for (const auto& attempt : request->held()) poll.held.push_back(ToAttemptId(attempt));
-    poll.deadline = core_.clock->SinceBoot() +
-                    std::min(FromProtoDuration(request->hold_duration()), kMaxAcquireHold);
-    poll.is_gone = [context] { return context->IsCancelled(); };
-    poll.answer = [this, response, done](absl::StatusOr<std::vector<AttemptId>> granted) {
-      if (!granted.ok()) return done(granted.status());
-      const auto leases = core_.leases->Describe(*granted);
-      // The leases are granted; the worker hears of them with its next poll.
-      if (!leases.ok()) return done(leases.status());
-      for (const LeasedRun& lease : *leases) {
-        *response->add_leases() = ToProto(lease);
-        core_.RunMoved(lease.attempt.run_id, RunState::kPending, RunState::kStarting, false);
-        if (lease.attempt.epoch == 1) core_.metrics->QueueWaited(lease.waited);
-      }
-      done(absl::OkStatus());
-    };
-    core_.dispatcher->Submit(std::move(poll));
-  });
+  return HandleUnary(
+      core_.call, context, Method("AcquireLeases"), [=](const Identity&, const Done& done) {
+        if (request->max_count() < 1 || request->max_count() > kMaxLeasesPerCall) {
+          return done(InvalidArgument({{"max_count", "must be from 1 to 64", "BAD_COUNT"}}));
+        }
+        Dispatcher::Poll poll;
+        poll.session = request->session();
+        poll.free = ToShape(request->free());
+        poll.max_count = static_cast<size_t>(request->max_count());
+        for (const auto& attempt : request->held()) poll.held.push_back(ToAttemptId(attempt));
+        poll.deadline = core_.clock->SinceBoot() +
+                        std::min(FromProtoDuration(request->hold_duration()), kMaxAcquireHold);
+        poll.is_gone = [context] { return context->IsCancelled(); };
+        poll.answer = [this, response, done](absl::StatusOr<std::vector<AttemptId>> granted) {
+          if (!granted.ok()) return done(granted.status());
+          const auto leases = core_.leases->Describe(*granted);
+          // The leases are granted; the worker hears of them with its next poll.
+          if (!leases.ok()) return done(leases.status());
+          for (const LeasedRun& lease : *leases) {
+            *response->add_leases() = ToProto(lease);
+            core_.RunMoved(lease.attempt.run_id, RunState::kPending, RunState::kStarting, false);
+            if (lease.attempt.epoch == 1) core_.metrics->QueueWaited(lease.waited);
+          }
+          done(absl::OkStatus());
+        };
+        core_.dispatcher->Submit(std::move(poll));
+      });
 }
 
 grpc::ServerUnaryReactor* WorkerService::RenewLeases(grpc::CallbackServerContext* context,
                                                      const v1::RenewLeasesRequest* request,
                                                      v1::RenewLeasesResponse* response) {
-  return HandleUnary(core_.call, context, Method("RenewLeases"), [=](const Identity&, const Done& done) {
-    if (request->items_size() > kMaxAttempts) {
-      return done(InvalidArgument({{"items", "has more than 10000 items", "TOO_MANY"}}));
-    }
-    const absl::Duration hold = std::min(FromProtoDuration(request->hold_duration()), kMaxRenewHold);
-    StartRenewal(core_, context, request, response, hold, done);
-  });
+  return HandleUnary(
+      core_.call, context, Method("RenewLeases"), [=](const Identity&, const Done& done) {
+        if (request->items_size() > kMaxAttempts) {
+          return done(InvalidArgument({{"items", "has more than 10000 items", "TOO_MANY"}}));
+        }
+        const absl::Duration hold =
+            std::min(FromProtoDuration(request->hold_duration()), kMaxRenewHold);
+        StartRenewal(core_, context, request, response, hold, done);
+      });
 }
 
 grpc::ServerUnaryReactor* WorkerService::ReportEvents(grpc::CallbackServerContext* context,
                                                       const v1::ReportEventsRequest* request,
                                                       v1::ReportEventsResponse* response) {
-  return HandleUnary(core_.call, context, Method("ReportEvents"), [=](const Identity&, const Done& done) {
-    absl::Status checked = CheckItemCount(request->items_size());
-    if (checked.ok()) checked = CheckDistinct(request->items());
-    if (!checked.ok() || request->items_size() == 0) return done(checked);
-    const auto gather = Gather<ReportResult>::Make(
-        static_cast<size_t>(request->items_size()),
-        [this, request, response, done](Gather<ReportResult>::Results results) {
-          for (size_t i = 0; i < results.size(); ++i) {
-            // The database is away: the whole call is to be repeated.
-            if (results[i].status().code() == absl::StatusCode::kUnavailable) {
-              return done(results[i].status());
-            }
-            const auto& item = request->items(static_cast<int>(i));
-            auto* result = response->add_results();
-            *result->mutable_attempt() = item.attempt();
-            *result->mutable_status() = ToProto(results[i].status());
-            if (!results[i].ok()) continue;
-            result->set_acked_report(results[i]->acked_report);
-            if (!results[i]->stored) continue;
-            core_.metrics->EventsStored(static_cast<size_t>(item.reports_size()));
-            core_.RunMoved(item.attempt().run_id(), results[i]->from, results[i]->to, false);
+  return HandleUnary(
+      core_.call, context, Method("ReportEvents"), [=](const Identity&, const Done& done) {
+        absl::Status checked = CheckItemCount(request->items_size());
+        if (checked.ok()) checked = CheckDistinct(request->items());
+        if (!checked.ok() || request->items_size() == 0) return done(checked);
+        const auto gather = Gather<ReportResult>::Make(
+            static_cast<size_t>(request->items_size()),
+            [this, request, response, done](Gather<ReportResult>::Results results) {
+              for (size_t i = 0; i < results.size(); ++i) {
+                // The database is away: the whole call is to be repeated.
+                if (results[i].status().code() == absl::StatusCode::kUnavailable) {
+                  return done(results[i].status());
+                }
+                const auto& item = request->items(static_cast<int>(i));
+                auto* result = response->add_results();
+                *result->mutable_attempt() = item.attempt();
+                *result->mutable_status() = ToProto(results[i].status());
+                if (!results[i].ok()) continue;
+                result->set_acked_report(results[i]->acked_report);
+                if (!results[i]->stored) continue;
+                core_.metrics->EventsStored(static_cast<size_t>(item.reports_size()));
+                core_.RunMoved(item.attempt().run_id(), results[i]->from, results[i]->to, false);
+              }
+              done(absl::OkStatus());
+            });
+        for (int i = 0; i < request->items_size(); ++i) {
+          const auto& item = request->items(i);
+          auto callback = Gather<ReportResult>::At(gather, static_cast<size_t>(i));
+          ReportItem report{
+              request->session(), item.attempt().run_id(), item.attempt().epoch(), {}};
+          absl::Status status;
+          if (item.reports_size() > kMaxReports) {
+            status = InvalidArgument({{"items.reports", "has more than 1000 reports", "TOO_MANY"}});
           }
-          done(absl::OkStatus());
-        });
-    for (int i = 0; i < request->items_size(); ++i) {
-      const auto& item = request->items(i);
-      auto callback = Gather<ReportResult>::At(gather, static_cast<size_t>(i));
-      ReportItem report{request->session(), item.attempt().run_id(), item.attempt().epoch(), {}};
-      absl::Status status;
-      if (item.reports_size() > kMaxReports) {
-        status = InvalidArgument({{"items.reports", "has more than 1000 reports", "TOO_MANY"}});
-      }
-      for (const auto& entry : item.reports()) {
-        if (!status.ok()) break;
-        auto incoming = ToIncomingReport(entry);
-        status = incoming.status();
-        if (incoming.ok()) report.reports.push_back(*std::move(incoming));
-      }
-      if (!status.ok()) {
-        callback(status);
-      } else {
-        core_.report_batcher->Submit(std::move(report), std::move(callback));
-      }
-    }
-  });
+          for (const auto& entry : item.reports()) {
+            if (!status.ok()) break;
+            auto incoming = ToIncomingReport(entry);
+            status = incoming.status();
+            if (incoming.ok()) report.reports.push_back(*std::move(incoming));
+          }
+          if (!status.ok()) {
+            callback(status);
+          } else {
+            core_.report_batcher->Submit(std::move(report), std::move(callback));
+          }
+        }
+      });
 }
 
 grpc::ServerUnaryReactor* WorkerService::CompleteAttempts(
     grpc::CallbackServerContext* context, const v1::CompleteAttemptsRequest* request,
     v1::CompleteAttemptsResponse* response) {
-  return HandleUnary(core_.call, context, Method("CompleteAttempts"), [=](const Identity&,
-                                                                          const Done& done) {
-    absl::Status checked = CheckItemCount(request->items_size());
-    if (checked.ok()) checked = CheckDistinct(request->items());
-    if (!checked.ok() || request->items_size() == 0) return done(checked);
-    const auto gather = Gather<CompletionResult>::Make(
-        static_cast<size_t>(request->items_size()),
-        [this, request, response, done](Gather<CompletionResult>::Results results) {
-          for (size_t i = 0; i < results.size(); ++i) {
-            if (results[i].status().code() == absl::StatusCode::kUnavailable) {
-              return done(results[i].status());
-            }
-            const auto& item = request->items(static_cast<int>(i));
-            auto* result = response->add_results();
-            *result->mutable_attempt() = item.attempt();
-            *result->mutable_status() = ToProto(results[i].status());
-            if (!results[i].ok()) continue;
-            result->set_run_state(static_cast<v1::Run::State>(results[i]->to));
-            if (results[i]->stored) {
-              core_.RunMoved(item.attempt().run_id(), results[i]->from, results[i]->to, true);
-            }
-          }
-          done(absl::OkStatus());
-        });
-    for (int i = 0; i < request->items_size(); ++i) {
-      const auto& item = request->items(i);
-      CompletionItem completion{request->session(), item.attempt().run_id(), item.attempt().epoch(),
-                                item.last_report(), ToAttemptEnd(item.end())};
-      core_.complete_batcher->Submit(std::move(completion),
-                                     Gather<CompletionResult>::At(gather, static_cast<size_t>(i)));
-    }
-  });
+  return HandleUnary(
+      core_.call, context, Method("CompleteAttempts"), [=](const Identity&, const Done& done) {
+        absl::Status checked = CheckItemCount(request->items_size());
+        if (checked.ok()) checked = CheckDistinct(request->items());
+        if (!checked.ok() || request->items_size() == 0) return done(checked);
+        const auto gather = Gather<CompletionResult>::Make(
+            static_cast<size_t>(request->items_size()),
+            [this, request, response, done](Gather<CompletionResult>::Results results) {
+              for (size_t i = 0; i < results.size(); ++i) {
+                if (results[i].status().code() == absl::StatusCode::kUnavailable) {
+                  return done(results[i].status());
+                }
+                const auto& item = request->items(static_cast<int>(i));
+                auto* result = response->add_results();
+                *result->mutable_attempt() = item.attempt();
+                *result->mutable_status() = ToProto(results[i].status());
+                if (!results[i].ok()) continue;
+                result->set_run_state(static_cast<v1::Run::State>(results[i]->to));
+                if (results[i]->stored) {
+                  core_.RunMoved(item.attempt().run_id(), results[i]->from, results[i]->to, true);
+                }
+              }
+              done(absl::OkStatus());
+            });
+        for (int i = 0; i < request->items_size(); ++i) {
+          const auto& item = request->items(i);
+          CompletionItem completion{request->session(), item.attempt().run_id(),
+                                    item.attempt().epoch(), item.last_report(),
+                                    ToAttemptEnd(item.end())};
+          core_.complete_batcher->Submit(
+              std::move(completion), Gather<CompletionResult>::At(gather, static_cast<size_t>(i)));
+        }
+      });
 }
 
 }  // namespace finetuned

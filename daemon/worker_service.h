@@ -5,8 +5,9 @@
 
 namespace finetuned {
 
-// WorkerService (proto/finetuned/v1/worker_service.proto tells the protocol). Every write goes through a batcher, so
-// the calls of many workers share transactions; held calls wait without a thread.
+// WorkerService (proto/finetuned/v1/worker_service.proto tells the protocol). Every write goes
+// through a batcher, so the calls of many workers share transactions; held calls wait without a
+// thread.
 class WorkerService final : public v1::WorkerService::CallbackService {
  public:
   explicit WorkerService(const ServiceCore* core) : core_(*core) {}

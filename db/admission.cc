@@ -15,8 +15,9 @@ namespace {
 // A COMMIT in doubt is tried again this often before the caller is told to try later.
 constexpr int kMaxInDoubtTries = 3;
 
-// The items of a batch that one statement can take: no two with the same request_id or the same name, because a
-// statement does not see what it inserts itself. The others come in the next statement.
+// The items of a batch that one statement can take: no two with the same request_id or the same
+// name, because a statement does not see what it inserts itself. The others come in the next
+// statement.
 std::vector<size_t> TakeDistinct(const std::vector<NewRun>& runs, std::vector<size_t>* pending) {
   std::set<std::pair<int64_t, std::string>> requests, names;
   std::vector<size_t> taken, left;
@@ -58,8 +59,7 @@ pqxx::result AdmitDistinct(pqxx::transaction_base& tx, const std::vector<NewRun>
   return tx.exec_prepared(kAdmitRuns.name, workspace.str(), owner.str(), shape.str(),
                           priority.str(), name.str(), uid.str(), request.str(), hash.str(),
                           spec.str(), model.str(), experiment.str(), labels.str(), retries.str(),
-                          seconds.str(), kept.str(), message.str(), limits.active,
-                          limits.holding);
+                          seconds.str(), kept.str(), message.str(), limits.active, limits.holding);
 }
 
 }  // namespace
@@ -122,10 +122,11 @@ absl::StatusOr<int> AdmissionStore::ReleaseRuns() {
     for (const auto& row : tx.exec_prepared(kLimitedOwners.name, limits_.holding)) {
       owners.insert(row[0].as<int64_t>());
     }
-    released = owners.empty() ? 0
-                              : static_cast<int>(tx.exec_prepared(kReleaseRuns.name, ArrayOf(owners),
-                                                                  limits_.holding)
-                                                     .affected_rows());
+    released =
+        owners.empty()
+            ? 0
+            : static_cast<int>(tx.exec_prepared(kReleaseRuns.name, ArrayOf(owners), limits_.holding)
+                                   .affected_rows());
     return absl::OkStatus();
   }));
   return released;

@@ -10,9 +10,9 @@
 #include "queue/placement.h"
 #include "queue/run.h"
 
-// Admission: exact under concurrency and with any number of daemons. The owner's counter is a row that is locked
-// before the statement that reads it, so every batch counts on what is committed; CHECK constraints are the second
-// fence. Nothing is stored for a refused run.
+// Admission: exact under concurrency and with any number of daemons. The owner's counter is a row
+// that is locked before the statement that reads it, so every batch counts on what is committed;
+// CHECK constraints are the second fence. Nothing is stored for a refused run.
 
 namespace finetuned {
 
@@ -69,8 +69,8 @@ class AdmissionStore {
   // The limits hold for owners that have none of their own. The pool must outlive the store.
   AdmissionStore(Pool* pool, const QuotaLimits& limits) : pool_(*pool), limits_(limits) {}
 
-  // Admits a batch in one transaction, in the order of the items. A COMMIT in doubt is resolved by running the batch
-  // again: what was stored is recognised by its request_id.
+  // Admits a batch in one transaction, in the order of the items. A COMMIT in doubt is resolved by
+  // running the batch again: what was stored is recognised by its request_id.
   absl::StatusOr<std::vector<absl::StatusOr<Admission>>> Admit(const std::vector<NewRun>& runs);
 
   // The id of a shape, made when it is new. Ids never change, so callers may keep them.
@@ -79,8 +79,9 @@ class AdmissionStore {
   // Forgets request ids that are older.
   absl::Status DeleteOldRequests(absl::Duration age);
 
-  // Queues runs that wait outside for their owner's holding limit and may come in now. Transactions that free a slot do
-  // the same for their owners; this is for limits that were raised. Returns how many were queued.
+  // Queues runs that wait outside for their owner's holding limit and may come in now. Transactions
+  // that free a slot do the same for their owners; this is for limits that were raised. Returns how
+  // many were queued.
   absl::StatusOr<int> ReleaseRuns();
 
   // How many owners have a counter that differs from their runs; not zero is a bug.

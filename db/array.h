@@ -7,8 +7,8 @@
 
 #include "base/hash.h"
 
-// Postgres array literals, for set-based statements: libpqxx 6 has no array parameters. Grown element by element, so
-// that a batch builds its columns in one pass.
+// Postgres array literals, for set-based statements: libpqxx 6 has no array parameters. Grown
+// element by element, so that a batch builds its columns in one pass.
 
 namespace finetuned {
 

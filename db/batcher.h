@@ -14,12 +14,13 @@
 
 namespace finetuned {
 
-// Natural batching: while one batch of a kind is on its way to Postgres, the next items of that kind gather and go
-// together. An idle system adds no delay, a busy one commits hundreds of items at once. Each item is answered after
-// its commit and has its own result; a batch that a single item spoils is run again one item at a time.
+// Natural batching: while one batch of a kind is on its way to Postgres, the next items of that
+// kind gather and go together. An idle system adds no delay, a busy one commits hundreds of items
+// at once. Each item is answered after its commit and has its own result; a batch that a single
+// item spoils is run again one item at a time.
 //
-// Submit may be called from any thread and never blocks. Callbacks run on the batcher's thread: they hand over and
-// return. One thread and, through the run function, one connection per batcher.
+// Submit may be called from any thread and never blocks. Callbacks run on the batcher's thread:
+// they hand over and return. One thread and, through the run function, one connection per batcher.
 template <typename Item, typename Result>
 class Batcher {
  public:

@@ -2,9 +2,9 @@
 
 #include <pqxx/except>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
-#include "absl/strings/match.h"
 
 namespace finetuned {
 namespace {
@@ -22,8 +22,8 @@ std::string FirstLine(const std::string& text) { return text.substr(0, text.find
 absl::Status TranslateSqlState(const std::string& sqlstate, const std::string& statement,
                                const std::string& message) {
   const std::string klass = sqlstate.substr(0, 2);
-  // 08 connection; 57P operator intervention; 53 resources; 25006 read-only; 57014 timeout; 55P03 lock timeout;
-  // 25P02/25P03 transaction gone.
+  // 08 connection; 57P operator intervention; 53 resources; 25006 read-only; 57014 timeout; 55P03
+  // lock timeout; 25P02/25P03 transaction gone.
   if (klass == "08" || klass == "53" || absl::StartsWith(sqlstate, "57P") || sqlstate == "25006" ||
       sqlstate == "57014" || sqlstate == "55P03" || sqlstate == "25P02" || sqlstate == "25P03" ||
       klass == "58") {
@@ -47,9 +47,9 @@ absl::Status TranslateSqlState(const std::string& sqlstate, const std::string& s
                      absl::StrCat("the schema does not fit this version: ", FirstLine(message),
                                   ". Run `finetuned migrate` with the migration role."));
   }
-  return MakeError(absl::StatusCode::kInternal, "DATABASE_ERROR",
-                   absl::StrCat("statement ", statement, " failed (", sqlstate, "): ",
-                                FirstLine(message)));
+  return MakeError(
+      absl::StatusCode::kInternal, "DATABASE_ERROR",
+      absl::StrCat("statement ", statement, " failed (", sqlstate, "): ", FirstLine(message)));
 }
 
 absl::Status TranslateCurrentException(const std::string& statement) {

@@ -26,10 +26,12 @@ class IdentityStore {
  public:
   explicit IdentityStore(Pool* pool) : pool_(*pool) {}
 
-  // Nothing for a token that is unknown, revoked or expired. Makes the owner's row when it is the first time.
+  // Nothing for a token that is unknown, revoked or expired. Makes the owner's row when it is the
+  // first time.
   absl::StatusOr<std::optional<Identity>> FindToken(const std::string& token);
 
-  // Makes a token and returns it; only its hash is stored, so it cannot be shown again. A zero lifetime is for ever.
+  // Makes a token and returns it; only its hash is stored, so it cannot be shown again. A zero
+  // lifetime is for ever.
   absl::StatusOr<std::string> CreateToken(const std::string& workspace, const std::string& email,
                                           const std::string& role, absl::Duration lifetime);
 

@@ -34,10 +34,10 @@ absl::StatusOr<OpenedSession> LeaseStore::OpenSession(const WorkerInfo& worker,
   OpenedSession opened;
   FT_RETURN_IF_ERROR(pool_.Transact("open_session", [&](pqxx::transaction_base& tx) {
     opened = OpenedSession();
-    const auto row = tx.exec_prepared1(
-        kOpenSession.name, worker.name, worker.boot_id, worker.version, worker.capacity.gpus,
-        worker.capacity.gpu_type, worker.capacity.cpus, worker.capacity.memory_bytes,
-        worker.labels_json);
+    const auto row =
+        tx.exec_prepared1(kOpenSession.name, worker.name, worker.boot_id, worker.version,
+                          worker.capacity.gpus, worker.capacity.gpu_type, worker.capacity.cpus,
+                          worker.capacity.memory_bytes, worker.labels_json);
     const int64_t worker_id = row["worker_id"].as<int64_t>();
     opened.session = row["session_id"].as<int64_t>();
     const AttemptArrays arrays(attempts);
@@ -58,9 +58,9 @@ absl::Status LeaseStore::LoadShapes(pqxx::transaction_base& tx) {
   const auto rows = tx.exec_prepared(kListShapes.name);
   MutexLock lock(mutex_);
   for (const auto& row : rows) {
-    shapes_[row["shape_id"].as<int>()] = Shape{row["gpus"].as<int>(), TextOf(row["gpu_type"]),
-                                               row["cpus"].as<int>(),
-                                               row["memory_bytes"].as<int64_t>()};
+    shapes_[row["shape_id"].as<int>()] =
+        Shape{row["gpus"].as<int>(), TextOf(row["gpu_type"]), row["cpus"].as<int>(),
+              row["memory_bytes"].as<int64_t>()};
   }
   return absl::OkStatus();
 }
@@ -111,8 +111,8 @@ absl::StatusOr<std::vector<AttemptId>> LeaseStore::Acquire(int64_t session, cons
     const auto worker = tx.exec_prepared(kLockSession.name, session);
     if (worker.empty()) return SessionSupersededError();
     const AttemptArrays arrays(held);
-    for (const auto& row : tx.exec_prepared(kUnlistedLeases.name, session, arrays.run_id.str(),
-                                            arrays.epoch.str())) {
+    for (const auto& row :
+         tx.exec_prepared(kUnlistedLeases.name, session, arrays.run_id.str(), arrays.epoch.str())) {
       granted.push_back({row["run_id"].as<int64_t>(), row["epoch"].as<int64_t>()});
     }
     if (!granted.empty()) return absl::OkStatus();
@@ -143,7 +143,8 @@ absl::StatusOr<std::vector<AttemptId>> LeaseStore::Acquire(int64_t session, cons
   return granted;
 }
 
-absl::StatusOr<std::vector<LeasedRun>> LeaseStore::Describe(const std::vector<AttemptId>& attempts) {
+absl::StatusOr<std::vector<LeasedRun>> LeaseStore::Describe(
+    const std::vector<AttemptId>& attempts) {
   std::vector<LeasedRun> leases;
   if (attempts.empty()) return leases;
   FT_RETURN_IF_ERROR(pool_.Read("describe_leases", [&](pqxx::transaction_base& tx) {
@@ -207,7 +208,8 @@ absl::StatusOr<std::vector<AttemptId>> LeaseStore::FindExpired(absl::Duration lo
     const absl::Duration gap = absl::Seconds(row[0].as<double>());
     if (DeservesAmnesty(gap, looking_interval)) {
       tx.exec_prepared(kExtendLeases.name, absl::ToDoubleSeconds(lease_duration_));
-      Log(LogLevel::kWarning, "nobody could renew leases for a while: all get their full time again",
+      Log(LogLevel::kWarning,
+          "nobody could renew leases for a while: all get their full time again",
           {{"gap_seconds", absl::ToDoubleSeconds(gap)}});
     }
     for (const auto& lease : tx.exec_prepared(kExpiredLeases.name)) {

@@ -80,9 +80,9 @@ class LeaseStore {
   absl::StatusOr<OpenedSession> OpenSession(const WorkerInfo& worker,
                                             const std::vector<AttemptId>& attempts);
 
-  // Grants leases on what fits, at most max_count; first those the session holds and does not list. `thorough` ignores
-  // the low-water hints, which finds runs that came in behind them; to be asked for about once a second.
-  // FAILED_PRECONDITION `SESSION_SUPERSEDED`.
+  // Grants leases on what fits, at most max_count; first those the session holds and does not list.
+  // `thorough` ignores the low-water hints, which finds runs that came in behind them; to be asked
+  // for about once a second. FAILED_PRECONDITION `SESSION_SUPERSEDED`.
   absl::StatusOr<std::vector<AttemptId>> Acquire(int64_t session, const Shape& free,
                                                  size_t max_count,
                                                  const std::vector<AttemptId>& held, bool thorough);
@@ -94,8 +94,8 @@ class LeaseStore {
   absl::StatusOr<std::vector<absl::StatusOr<RenewalResult>>> Renew(
       const std::vector<RenewalItem>& items);
 
-  // Expired leases, after giving all their full time again where nobody could renew for a while. `looking_interval`
-  // is how often this is called.
+  // Expired leases, after giving all their full time again where nobody could renew for a while.
+  // `looking_interval` is how often this is called.
   absl::StatusOr<std::vector<AttemptId>> FindExpired(absl::Duration looking_interval);
 
   // Runs whose wall-clock limit is over and that were not told yet.
@@ -120,7 +120,8 @@ class LeaseStore {
   Mutex mutex_;
   // Shapes never change, so what is known stays true; new ones are found by a thorough look.
   std::map<int, Shape> shapes_ ABSL_GUARDED_BY(mutex_);
-  // The smallest position that may still be queued in a lane, as far as this daemon knows. Only an accelerator.
+  // The smallest position that may still be queued in a lane, as far as this daemon knows. Only an
+  // accelerator.
   std::map<LaneKey, int64_t> hints_ ABSL_GUARDED_BY(mutex_);
 };
 

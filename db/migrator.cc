@@ -92,10 +92,10 @@ absl::StatusOr<SchemaState> ReadSchemaState(const std::string& database_url) {
 
 absl::Status CheckSchema(const SchemaState& state) {
   if (state.version < NewestSchemaVersion()) {
-    return MakeError(absl::StatusCode::kFailedPrecondition, "SCHEMA_OLDER",
-                     absl::StrCat("the database has schema version ", state.version,
-                                  " and this program needs ", NewestSchemaVersion(),
-                                  ": run `finetuned migrate`"));
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition, "SCHEMA_OLDER",
+        absl::StrCat("the database has schema version ", state.version, " and this program needs ",
+                     NewestSchemaVersion(), ": run `finetuned migrate`"));
   }
   if (state.breaking_version > NewestSchemaVersion()) return NewerError(state);
   return absl::OkStatus();

@@ -21,11 +21,12 @@ class Connection {
     // Without this libpqxx reconnects by itself, silently, to whatever server answers.
     session_.inhibit_reactivation(true);
     pqxx::nontransaction setup(session_);
-    setup.exec(absl::StrCat("set statement_timeout = ", absl::ToInt64Milliseconds(options.statement_timeout),
-                            "; set lock_timeout = ", absl::ToInt64Milliseconds(options.lock_timeout),
-                            "; set idle_in_transaction_session_timeout = 30000; set search_path = public"
-                            "; set timezone = 'UTC'; set application_name = 'finetuned'"
-                            "; set client_min_messages = warning; set jit = off"));
+    setup.exec(absl::StrCat(
+        "set statement_timeout = ", absl::ToInt64Milliseconds(options.statement_timeout),
+        "; set lock_timeout = ", absl::ToInt64Milliseconds(options.lock_timeout),
+        "; set idle_in_transaction_session_timeout = 30000; set search_path = public"
+        "; set timezone = 'UTC'; set application_name = 'finetuned'"
+        "; set client_min_messages = warning; set jit = off"));
     const auto in_recovery = setup.exec1("select pg_is_in_recovery()");
     if (in_recovery[0].as<bool>()) throw pqxx::broken_connection("the server is a standby");
     setup.commit();

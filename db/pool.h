@@ -26,9 +26,10 @@ class DatabaseObserver {
   virtual void TransactionEnded(const char* name, absl::Duration duration, bool ok) = 0;
 };
 
-// A fixed number of connections to Postgres, each used by one transaction at a time. All methods may be called from any
-// thread and block. A connection that was lost, or that stands on a server that does not take writes, is thrown
-// away; the next use connects again, so the pool heals without a restart.
+// A fixed number of connections to Postgres, each used by one transaction at a time. All methods
+// may be called from any thread and block. A connection that was lost, or that stands on a server
+// that does not take writes, is thrown away; the next use connects again, so the pool heals without
+// a restart.
 class Pool {
  public:
   struct Options {
@@ -52,8 +53,9 @@ class Pool {
 
   using Body = std::function<absl::Status(pqxx::transaction_base&)>;
 
-  // Runs `body` in a transaction (READ COMMITTED) and commits when it returns OK. A conflict runs it again, so it must
-  // keep no state between calls. Errors: those of TranslateCurrentException, or the body's.
+  // Runs `body` in a transaction (READ COMMITTED) and commits when it returns OK. A conflict runs
+  // it again, so it must keep no state between calls. Errors: those of TranslateCurrentException,
+  // or the body's.
   absl::Status Transact(const char* name, const Body& body);
 
   // Runs `body` outside a transaction, for single statements.

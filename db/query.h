@@ -2,7 +2,8 @@
 
 namespace finetuned {
 
-// One named statement. Its name is that of the prepared statement, of the metric's label and of the log's field.
+// One named statement. Its name is that of the prepared statement, of the metric's label and of the
+// log's field.
 struct Query {
   const char* name;
   const char* sql;

@@ -86,10 +86,10 @@ absl::StatusOr<std::vector<RunPageKey>> Reader::ListRuns(const Viewer& viewer,
   for (const RunState state : filter.states) states.Add(Name(state));
   FT_RETURN_IF_ERROR(pool_.Read("list_runs", [&](pqxx::transaction_base& tx) {
     const Query& query = viewer.sees_workspace ? kListWorkspaceRuns : kListOwnRuns;
-    for (const auto& row : tx.exec_prepared(
-             query.name, viewer.sees_workspace ? viewer.workspace_id : viewer.owner_id,
-             TimeText(after.create_time), after.run_id, TimeText(filter.before),
-             TimeText(filter.after), states.str(), ArrayOf(filter.names), limit)) {
+    for (const auto& row :
+         tx.exec_prepared(query.name, viewer.sees_workspace ? viewer.workspace_id : viewer.owner_id,
+                          TimeText(after.create_time), after.run_id, TimeText(filter.before),
+                          TimeText(filter.after), states.str(), ArrayOf(filter.names), limit)) {
       keys.push_back({TimeOf(row["create_time"]), row["run_id"].as<int64_t>()});
     }
     return absl::OkStatus();

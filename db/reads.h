@@ -21,7 +21,8 @@ namespace finetuned {
 struct Viewer {
   int64_t workspace_id = 0;
   int64_t owner_id = 0;
-  // Whether it sees every run of the workspace: an admin does, and everybody where the workspace shares runs.
+  // Whether it sees every run of the workspace: an admin does, and everybody where the workspace
+  // shares runs.
   bool sees_workspace = false;
 };
 
@@ -72,7 +73,8 @@ class Reader {
  public:
   explicit Reader(Pool* pool) : pool_(*pool) {}
 
-  // The ids of names or uids that the viewer may see; 0 for the others, whether they do not exist or are not its to see.
+  // The ids of names or uids that the viewer may see; 0 for the others, whether they do not exist
+  // or are not its to see.
   absl::StatusOr<std::vector<int64_t>> FindRuns(const Viewer& viewer,
                                                 const std::vector<std::string>& names);
   // In the order of the ids; ids that do not exist are left out.
@@ -84,7 +86,8 @@ class Reader {
   absl::StatusOr<std::vector<StoredCheckpoint>> ListCheckpoints(int64_t run_id);
   // The marks of those that exist.
   absl::StatusOr<std::map<int64_t, RunMark>> Watch(const std::vector<int64_t>& run_ids);
-  // Place in its shape's queue, from 1; nothing when it waits outside for its owner's holding limit.
+  // Place in its shape's queue, from 1; nothing when it waits outside for its owner's holding
+  // limit.
   absl::StatusOr<std::optional<int64_t>> QueuePlace(const Run& run);
   absl::StatusOr<std::vector<StoredWorker>> ListWorkers();
   // {active, limit}

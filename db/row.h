@@ -9,7 +9,8 @@
 #include "absl/time/time.h"
 #include "base/strings.h"
 
-// Reading columns. For the files of db/ only: libpqxx does not leave this room. The connections' time zone is UTC.
+// Reading columns. For the files of db/ only: libpqxx does not leave this room. The connections'
+// time zone is UTC.
 
 namespace finetuned {
 

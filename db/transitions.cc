@@ -232,10 +232,10 @@ absl::StatusOr<std::vector<absl::StatusOr<CompletionResult>>> TransitionStore::C
         continue;
       }
       if (run->second.acked_report < item.last_report) {
-        results[i] = MakeError(absl::StatusCode::kFailedPrecondition, "REPORTS_MISSING",
-                               absl::StrCat("report ", item.last_report, " of run ", item.run_id,
-                                            " is not stored; the last is ",
-                                            run->second.acked_report));
+        results[i] =
+            MakeError(absl::StatusCode::kFailedPrecondition, "REPORTS_MISSING",
+                      absl::StrCat("report ", item.last_report, " of run ", item.run_id,
+                                   " is not stored; the last is ", run->second.acked_report));
         continue;
       }
       auto move = MoveAtAttemptEnd(run->second, item.end, options_.infra_retries, options_.encoder);
@@ -310,7 +310,8 @@ absl::StatusOr<std::optional<Moved>> TransitionStore::Lose(int64_t run_id, int64
     const auto found = runs.find(run_id);
     if (found == runs.end()) return absl::OkStatus();
     const RunSnapshot& run = found->second;
-    if (run.epoch != epoch || run.lease_epoch != epoch || !IsHeld(run.state)) return absl::OkStatus();
+    if (run.epoch != epoch || run.lease_epoch != epoch || !IsHeld(run.state))
+      return absl::OkStatus();
     if (must_be_expired ? !run.lease_expired : run.session_id == except_session) {
       return absl::OkStatus();
     }
@@ -318,7 +319,8 @@ absl::StatusOr<std::optional<Moved>> TransitionStore::Lose(int64_t run_id, int64
     end.lost = true;
     end.failure.code = "ATTEMPT_LOST";
     end.failure.message = why;
-    FT_ASSIGN_OR_RETURN(Move move, MoveAtAttemptEnd(run, end, options_.infra_retries, options_.encoder));
+    FT_ASSIGN_OR_RETURN(Move move,
+                        MoveAtAttemptEnd(run, end, options_.infra_retries, options_.encoder));
     ApplyMoves(tx, {move}, limited, options_.holding_limit);
     moved = Moved{move.from, move.to};
     return absl::OkStatus();
@@ -338,8 +340,9 @@ absl::StatusOr<std::optional<Moved>> TransitionStore::StopForDeadline(int64_t ru
     if (!run.overdue || !IsHeld(run.state) || run.stop_requested != StopKind::kNone) {
       return absl::OkStatus();
     }
-    const Move move = AskToStop(run, StopKind::kDeadline,
-                                "The run reached its scheduling.max_run_time and is being stopped.");
+    const Move move =
+        AskToStop(run, StopKind::kDeadline,
+                  "The run reached its scheduling.max_run_time and is being stopped.");
     ApplyMoves(tx, {move}, limited, options_.holding_limit);
     moved = Moved{move.from, move.to};
     return absl::OkStatus();

@@ -12,9 +12,10 @@
 #include "queue/retry_policy.h"
 #include "queue/run.h"
 
-// Everything that moves a run after its admission, except the grant of its lease. Each method is one transaction that
-// locks owners, then runs, each in the order of their ids; decides by the pure functions of queue/ on what it then
-// reads; and writes with one statement. What a worker writes is fenced by its lease in that same transaction.
+// Everything that moves a run after its admission, except the grant of its lease. Each method is
+// one transaction that locks owners, then runs, each in the order of their ids; decides by the pure
+// functions of queue/ on what it then reads; and writes with one statement. What a worker writes is
+// fenced by its lease in that same transaction.
 
 namespace finetuned {
 
@@ -82,8 +83,8 @@ class TransitionStore {
 
   TransitionStore(Pool* pool, Options options) : pool_(*pool), options_(std::move(options)) {}
 
-  // Stores reports; results in the order of the items. Each attempt at most once per batch. Per item: LEASE_LOST,
-  // INVALID_ARGUMENT.
+  // Stores reports; results in the order of the items. Each attempt at most once per batch. Per
+  // item: LEASE_LOST, INVALID_ARGUMENT.
   absl::StatusOr<std::vector<absl::StatusOr<ReportResult>>> Report(
       const std::vector<ReportItem>& items);
 
@@ -91,13 +92,15 @@ class TransitionStore {
   absl::StatusOr<std::vector<absl::StatusOr<CompletionResult>>> Complete(
       const std::vector<CompletionItem>& items);
 
-  // Asks runs to stop for good; `message` is that of the event. Runs that do not exist: NOT_FOUND each.
+  // Asks runs to stop for good; `message` is that of the event. Runs that do not exist: NOT_FOUND
+  // each.
   absl::StatusOr<std::vector<absl::StatusOr<CancelResult>>> Cancel(
       const std::vector<int64_t>& run_ids, const std::string& message);
 
-  // Takes an attempt as lost. With `must_be_expired` only if its lease still is expired by the database's clock after
-  // the row lock; otherwise only if the lease is still of another session than `except_session`. Nothing is
-  // returned, and nothing done, for a run that moved on meanwhile.
+  // Takes an attempt as lost. With `must_be_expired` only if its lease still is expired by the
+  // database's clock after the row lock; otherwise only if the lease is still of another session
+  // than `except_session`. Nothing is returned, and nothing done, for a run that moved on
+  // meanwhile.
   absl::StatusOr<std::optional<Moved>> Lose(int64_t run_id, int64_t epoch, bool must_be_expired,
                                             int64_t except_session, const std::string& why);
 

@@ -45,10 +45,8 @@ bool IsReportable(EventType type) {
     case EventType::kEvaluated:
     case EventType::kCheckpointSaved:
     case EventType::kResumed:
-    case EventType::kOther:
-      return true;
-    default:
-      return false;
+    case EventType::kOther: return true;
+    default: return false;
   }
 }
 

@@ -30,11 +30,11 @@ enum class EventType {
 };
 
 inline constexpr std::array<EventType, 15> kAllEventTypes = {
-    EventType::kCreated,   EventType::kStarted,        EventType::kDataValidated,
-    EventType::kModelInitialized, EventType::kTrainUpdated, EventType::kTrainFinished,
-    EventType::kCompleted, EventType::kCanceled,       EventType::kFailed,
-    EventType::kEvaluated, EventType::kCheckpointSaved, EventType::kRequeued,
-    EventType::kStopRequested, EventType::kResumed,    EventType::kOther,
+    EventType::kCreated,          EventType::kStarted,         EventType::kDataValidated,
+    EventType::kModelInitialized, EventType::kTrainUpdated,    EventType::kTrainFinished,
+    EventType::kCompleted,        EventType::kCanceled,        EventType::kFailed,
+    EventType::kEvaluated,        EventType::kCheckpointSaved, EventType::kRequeued,
+    EventType::kStopRequested,    EventType::kResumed,         EventType::kOther,
 };
 
 const char* Name(EventType type);

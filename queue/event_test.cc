@@ -43,8 +43,9 @@ TEST(Event, TheEtaIsRoundedUpInTheSmallestUnitThatFits) {
 
 TEST(Event, NamesComeBackAndTerminalOnesAreNotAWorkersToReport) {
   for (const EventType type : kAllEventTypes) EXPECT_EQ(ParseEventType(Name(type)), type);
-  for (const EventType type : {EventType::kCreated, EventType::kCompleted, EventType::kCanceled,
-                               EventType::kFailed, EventType::kRequeued, EventType::kStopRequested}) {
+  for (const EventType type :
+       {EventType::kCreated, EventType::kCompleted, EventType::kCanceled, EventType::kFailed,
+        EventType::kRequeued, EventType::kStopRequested}) {
     EXPECT_FALSE(IsReportable(type)) << Name(type);
   }
 }

@@ -6,7 +6,8 @@
 
 #include "queue/run.h"
 
-// Which waiting runs a worker gets: a pure decision over what is free and the first of each lane of the queue.
+// Which waiting runs a worker gets: a pure decision over what is free and the first of each lane of
+// the queue.
 
 namespace finetuned {
 
@@ -37,8 +38,9 @@ struct Candidate {
   Shape needed;
 };
 
-// Takes candidates in their order (priority, then position) as long as they fit together; one that does not fit is
-// passed over, so that a large run never keeps a small worker idle. At most max_count.
+// Takes candidates in their order (priority, then position) as long as they fit together; one that
+// does not fit is passed over, so that a large run never keeps a small worker idle. At most
+// max_count.
 std::vector<Candidate> ChooseRuns(const std::vector<Candidate>& candidates, Shape free,
                                   size_t max_count);
 

@@ -22,10 +22,10 @@ absl::StatusOr<ReportOutcome> DecideReports(const RunSnapshot& run, int64_t sess
   for (const IncomingReport& report : reports) {
     if (report.number <= outcome.acked_report) continue;  // Stored before; its answer was lost.
     if (report.number != outcome.acked_report + 1) {
-      return InvalidArgument({{"items.reports.number",
-                               absl::StrCat("is ", report.number, " where ",
-                                            outcome.acked_report + 1, " is next"),
-                               "REPORT_OUT_OF_ORDER"}});
+      return InvalidArgument(
+          {{"items.reports.number",
+            absl::StrCat("is ", report.number, " where ", outcome.acked_report + 1, " is next"),
+            "REPORT_OUT_OF_ORDER"}});
     }
     if (!IsReportable(report.type)) {
       return InvalidArgument({{"items.reports.event.type",

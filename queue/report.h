@@ -8,8 +8,8 @@
 #include "queue/event.h"
 #include "queue/run.h"
 
-// What the reports of an attempt do to its run: a pure decision. Reports are numbered by the worker and stored once;
-// events get their numbers here, from the run's row.
+// What the reports of an attempt do to its run: a pure decision. Reports are numbered by the worker
+// and stored once; events get their numbers here, from the run's row.
 
 namespace finetuned {
 
@@ -53,8 +53,9 @@ struct ReportOutcome {
   bool Changes(const RunSnapshot& run) const { return acked_report != run.acked_report; }
 };
 
-// FAILED_PRECONDITION `LEASE_LOST` when the session does not hold the attempt; INVALID_ARGUMENT for types that a worker
-// may not report and numbers that do not ascend or leave a gap after what is committed.
+// FAILED_PRECONDITION `LEASE_LOST` when the session does not hold the attempt; INVALID_ARGUMENT for
+// types that a worker may not report and numbers that do not ascend or leave a gap after what is
+// committed.
 absl::StatusOr<ReportOutcome> DecideReports(const RunSnapshot& run, int64_t session, int64_t epoch,
                                             const std::vector<IncomingReport>& reports);
 

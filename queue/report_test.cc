@@ -28,8 +28,9 @@ IncomingReport Report(int64_t number, EventType type) {
 }
 
 TEST(Report, EventsAreNumberedOnFromTheRunsRow) {
-  const auto outcome = DecideReports(
-      Starting(), kSession, 2, {Report(1, EventType::kStarted), Report(2, EventType::kDataValidated)});
+  const auto outcome =
+      DecideReports(Starting(), kSession, 2,
+                    {Report(1, EventType::kStarted), Report(2, EventType::kDataValidated)});
   ASSERT_TRUE(outcome.ok());
   ASSERT_EQ(outcome->events.size(), 2u);
   EXPECT_EQ(outcome->events[0].seq, 6);

@@ -5,7 +5,8 @@
 namespace finetuned {
 namespace {
 
-// sysexits.h: a usage error, bad data, a bad configuration. The trainer contract uses them for what a user must mend.
+// sysexits.h: a usage error, bad data, a bad configuration. The trainer contract uses them for what
+// a user must mend.
 constexpr int kExitUsage = 64;
 constexpr int kExitData = 65;
 constexpr int kExitConfig = 78;
@@ -20,8 +21,8 @@ bool IsUserError(const AttemptEnd& end) {
 }
 
 bool IsInfrastructureLoss(const AttemptEnd& end) {
-  return end.lost || (end.signal != 0 && !end.signaled_by_worker) ||
-         HasExit(end, kExitTemporary) || end.failure.attribution == Attribution::kInfrastructure ||
+  return end.lost || (end.signal != 0 && !end.signaled_by_worker) || HasExit(end, kExitTemporary) ||
+         end.failure.attribution == Attribution::kInfrastructure ||
          end.failure.attribution == Attribution::kNetwork;
 }
 
@@ -63,9 +64,9 @@ AttemptDecision Requeue(AttemptDecision decision, const RunSnapshot& run, Failur
   }
   decision.transition = RunTransition::kRequeue;
   decision.event = EventType::kRequeued;
-  decision.message =
-      absl::StrCat(why, run.has_checkpoint ? " The next attempt continues from the newest checkpoint."
-                                           : " The next attempt starts from the beginning.");
+  decision.message = absl::StrCat(
+      why, run.has_checkpoint ? " The next attempt continues from the newest checkpoint."
+                              : " The next attempt starts from the beginning.");
   decision.failure = std::move(failure);
   return decision;
 }
@@ -76,7 +77,8 @@ AttemptDecision DecideAttemptEnd(const RunSnapshot& run, const AttemptEnd& end, 
   AttemptDecision decision;
   decision.trainer_failures = run.trainer_failures;
   decision.infra_losses = run.infra_losses;
-  // A cancel that was acknowledged wins over everything that comes after it, a finished training included.
+  // A cancel that was acknowledged wins over everything that comes after it, a finished training
+  // included.
   if (run.stop_requested == StopKind::kCancel) {
     decision.transition = RunTransition::kStop;
     decision.event = EventType::kCanceled;
@@ -107,23 +109,25 @@ AttemptDecision DecideAttemptEnd(const RunSnapshot& run, const AttemptEnd& end, 
   }
   const bool stopped_by_worker =
       run.stop_requested != StopKind::kNone || end.stop == StopKind::kPreempt;
-  if (stopped_by_worker && !end.lost) {
+  // A worker that stopped its trainer because it had lost the service is a loss like any other.
+  if (stopped_by_worker && !end.lost && end.failure.attribution != Attribution::kInfrastructure) {
     return Requeue(std::move(decision), run,
                    MakeFailure(end, "PREEMPTED", Attribution::kInfrastructure, Describe(end)),
                    "The attempt was stopped in favour of another or because its worker drains.");
   }
   if (IsInfrastructureLoss(end)) {
     ++decision.infra_losses;
-    Failure failure =
-        MakeFailure(end, "ATTEMPT_LOST", Attribution::kInfrastructure, Describe(end));
+    Failure failure = MakeFailure(end, "ATTEMPT_LOST", Attribution::kInfrastructure, Describe(end));
     if (decision.infra_losses > infra_retries) {
       failure.code = "INFRASTRUCTURE_RETRIES_EXHAUSTED";
-      failure.message = absl::StrCat("The run lost ", decision.infra_losses,
-                                     " attempts to its infrastructure. The last: ", failure.message);
+      failure.message =
+          absl::StrCat("The run lost ", decision.infra_losses,
+                       " attempts to its infrastructure. The last: ", failure.message);
       return Fail(std::move(decision), std::move(failure));
     }
-    const std::string why = absl::StrCat("Attempt ", run.epoch, " was lost (", decision.infra_losses,
-                                         " of at most ", infra_retries, "): ", failure.message);
+    const std::string why =
+        absl::StrCat("Attempt ", run.epoch, " was lost (", decision.infra_losses, " of at most ",
+                     infra_retries, "): ", failure.message);
     return Requeue(std::move(decision), run, std::move(failure), why);
   }
   if (HasExit(end, 0)) {

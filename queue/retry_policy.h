@@ -6,9 +6,9 @@
 #include "queue/event.h"
 #include "queue/run.h"
 
-// What follows when an attempt has ended: a pure decision over how it ended and what happened to the run before.
-// Who has to act is told apart first, because it decides everything: a mistake of the user is never retried, a loss
-// of infrastructure is, and the two are counted apart.
+// What follows when an attempt has ended: a pure decision over how it ended and what happened to
+// the run before. Who has to act is told apart first, because it decides everything: a mistake of
+// the user is never retried, a loss of infrastructure is, and the two are counted apart.
 
 namespace finetuned {
 

@@ -120,6 +120,16 @@ TEST(RetryPolicy, APreemptedAttemptIsQueuedAgainAtNoCost) {
   EXPECT_EQ(decision.trainer_failures, 0);
 }
 
+TEST(RetryPolicy, AWorkerThatStoppedBecauseItWasCutOffCostsALoss) {
+  AttemptEnd end = Exit(75);
+  end.stop = StopKind::kPreempt;
+  end.failure.code = "WORKER_DISCONNECTED";
+  end.failure.attribution = Attribution::kInfrastructure;
+  const AttemptDecision decision = DecideAttemptEnd(Running(), end, kInfraRetries);
+  EXPECT_EQ(decision.transition, RunTransition::kRequeue);
+  EXPECT_EQ(decision.infra_losses, 1);
+}
+
 TEST(RetryPolicy, ATrainerThatExitsWithoutFinishingHasFailed) {
   EXPECT_EQ(DecideAttemptEnd(Running(), Exit(0), kInfraRetries).failure.code, "EXITED_EARLY");
 }

@@ -19,7 +19,8 @@ const char* Name(StopKind kind);
 // kNone for an empty text; nothing for one that is no name.
 std::optional<StopKind> ParseStopKind(std::string_view name);
 
-// Place in the queue before arrival counts; smaller goes first. The values of finetuned.v1.Scheduling.Priority less one.
+// Place in the queue before arrival counts; smaller goes first. The values of
+// finetuned.v1.Scheduling.Priority less one.
 enum class Priority { kHigh = 0, kAuto = 1, kLow = 2, kLowest = 3 };
 inline constexpr int kPriorityCount = 4;
 
@@ -75,8 +76,8 @@ struct RunSnapshot {
   // Whether the wall-clock limit is over.
   bool overdue = false;
 
-  // Whether a worker session may still write for this attempt. Everything a worker writes is fenced by this, in the
-  // transaction that writes.
+  // Whether a worker session may still write for this attempt. Everything a worker writes is fenced
+  // by this, in the transaction that writes.
   bool HeldBy(int64_t session, int64_t attempt_epoch) const {
     return !IsTerminal(state) && epoch == attempt_epoch && lease_epoch == attempt_epoch &&
            session_id == session;

@@ -62,8 +62,7 @@ absl::StatusOr<RunState> Apply(RunState state, RunTransition transition) {
 }
 
 bool IsTerminal(RunState state) {
-  return state == RunState::kCompleted || state == RunState::kFailed ||
-         state == RunState::kStopped;
+  return state == RunState::kCompleted || state == RunState::kFailed || state == RunState::kStopped;
 }
 
 bool IsActive(RunState state) { return state == RunState::kPending || IsHeld(state); }

@@ -7,9 +7,9 @@
 
 #include "absl/status/statusor.h"
 
-// The states of a run, the named transitions between them, and the one function that applies one. Nobody else writes
-// a state. Postgres enforces the same edges (run_state_edges), and a test holds the two and the proto enum against
-// each other. docs/run-lifecycle.md draws it.
+// The states of a run, the named transitions between them, and the one function that applies one.
+// Nobody else writes a state. Postgres enforces the same edges (run_state_edges), and a test holds
+// the two and the proto enum against each other. docs/run-lifecycle.md draws it.
 
 namespace finetuned {
 
@@ -27,9 +27,9 @@ enum class RunState {
 };
 
 inline constexpr std::array<RunState, 9> kAllRunStates = {
-    RunState::kPending,     RunState::kQueued, RunState::kStarting,
-    RunState::kRunning,     RunState::kTerminating, RunState::kPaused,
-    RunState::kCompleted,   RunState::kFailed, RunState::kStopped,
+    RunState::kPending,   RunState::kQueued,      RunState::kStarting,
+    RunState::kRunning,   RunState::kTerminating, RunState::kPaused,
+    RunState::kCompleted, RunState::kFailed,      RunState::kStopped,
 };
 
 // What may happen to a run. Each is named by what happened, not by the state it leads to.
@@ -59,13 +59,16 @@ enum class RunTransition {
 };
 
 inline constexpr std::array<RunTransition, 11> kAllRunTransitions = {
-    RunTransition::kLease,    RunTransition::kEnqueueAtEngine, RunTransition::kLaunch,
-    RunTransition::kStart,    RunTransition::kTerminate,       RunTransition::kComplete,
-    RunTransition::kFail,     RunTransition::kStop,            RunTransition::kPause,
-    RunTransition::kRequeue,  RunTransition::kResume,
+    RunTransition::kLease,     RunTransition::kEnqueueAtEngine,
+    RunTransition::kLaunch,    RunTransition::kStart,
+    RunTransition::kTerminate, RunTransition::kComplete,
+    RunTransition::kFail,      RunTransition::kStop,
+    RunTransition::kPause,     RunTransition::kRequeue,
+    RunTransition::kResume,
 };
 
-// The state after the transition; FAILED_PRECONDITION `ILLEGAL_TRANSITION`, naming both, where it is not allowed.
+// The state after the transition; FAILED_PRECONDITION `ILLEGAL_TRANSITION`, naming both, where it
+// is not allowed.
 absl::StatusOr<RunState> Apply(RunState state, RunTransition transition);
 
 // COMPLETED, FAILED and STOPPED: nothing happens to the run any more.

@@ -40,7 +40,8 @@ WaitExplanation ExplainWait(const Shape& needed, std::optional<int64_t> position
   if (!position.has_value()) {
     explanation.reason = WaitReason::kHoldingLimit;
     explanation.sentence =
-        "Its owner has as many runs queued or held by workers as it may: one of them must end first.";
+        "Its owner has as many runs queued or held by workers as it may: one of them must end "
+        "first.";
     return explanation;
   }
   const std::string place = absl::StrCat("Number ", *position, " in the queue. ");

@@ -33,8 +33,8 @@ struct WaitExplanation {
   std::string sentence;
 };
 
-// `position`: place among the waiting runs of the same needs, from 1; nothing for a run that waits outside the queue
-// for its owner's holding limit.
+// `position`: place among the waiting runs of the same needs, from 1; nothing for a run that waits
+// outside the queue for its owner's holding limit.
 WaitExplanation ExplainWait(const Shape& needed, std::optional<int64_t> position,
                             const std::vector<WorkerRoom>& workers);
 

@@ -25,9 +25,10 @@ TEST(Wait, ARunOutsideTheQueueWaitsForItsOwnersHoldingLimitWhateverIsFree) {
 
 TEST(Wait, TheSentenceSaysThePlaceAndTheNeed) {
   const WorkerRoom small{{0, "", 8, 0}, {0, "", 8, 0}};
-  EXPECT_EQ(ExplainWait(kNeeded, 3, {small}).sentence,
-            "Number 3 in the queue. It needs 2 CPU cores, 1 GPU, more than any connected worker has "
-            "in all.");
+  EXPECT_EQ(
+      ExplainWait(kNeeded, 3, {small}).sentence,
+      "Number 3 in the queue. It needs 2 CPU cores, 1 GPU, more than any connected worker has "
+      "in all.");
 }
 
 TEST(Wait, TheMostThatOneWorkerHasFreeIsShown) {

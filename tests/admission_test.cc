@@ -14,8 +14,8 @@ namespace {
 
 constexpr int kThreads = 20;
 
-// Creates `count` runs at once from many threads, spread over the clients, and counts the answers by reason; an
-// admitted one counts as "".
+// Creates `count` runs at once from many threads, spread over the clients, and counts the answers
+// by reason; an admitted one counts as "".
 std::map<std::string, int> CreateMany(const TestInstallation& installation,
                                       std::vector<TestClient>& clients, int count) {
   std::vector<std::map<std::string, int>> counts(kThreads);

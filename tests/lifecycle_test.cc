@@ -84,9 +84,10 @@ TEST_F(LifecycleTest, ARunGoesFromCreatedToCompleted) {
   updated.mutable_progress()->set_batches(56);
   updated.mutable_progress()->mutable_remaining_duration()->set_seconds(300);
   updated.mutable_progress()->set_train_loss(1.71);
-  const auto reported = worker_.Report(attempt, 1,
-                                       {EventOfType(v1::RunEvent::STARTED),
-                                        EventOfType(v1::RunEvent::DATA_VALIDATED), initialized, updated});
+  const auto reported =
+      worker_.Report(attempt, 1,
+                     {EventOfType(v1::RunEvent::STARTED), EventOfType(v1::RunEvent::DATA_VALIDATED),
+                      initialized, updated});
   ASSERT_TRUE(reported.ok()) << reported.status();
   EXPECT_EQ(reported->results(0).acked_report(), 4);
   v1::Run run = Run();
@@ -119,12 +120,13 @@ TEST_F(LifecycleTest, ARunGoesFromCreatedToCompleted) {
   const auto events = user_.Events(name_);
   std::vector<std::string> messages;
   for (const auto& event : events->events()) messages.push_back(event.message());
-  EXPECT_EQ(messages, (std::vector<std::string>{
-                          "Run created.", "Run started.", "Training data validated.",
-                          "Model data downloaded and initialized for base model `finetuned/tiny-llama`.",
-                          "[epoch=1/1][batch=50/56][ETA=5min] Train loss: 1.71", "Training completed.",
-                          "Checkpoint saved: " + saved.checkpoint().path(),
-                          "Run completed. Final weights uploaded."}));
+  EXPECT_EQ(messages,
+            (std::vector<std::string>{
+                "Run created.", "Run started.", "Training data validated.",
+                "Model data downloaded and initialized for base model `finetuned/tiny-llama`.",
+                "[epoch=1/1][batch=50/56][ETA=5min] Train loss: 1.71", "Training completed.",
+                "Checkpoint saved: " + saved.checkpoint().path(),
+                "Run completed. Final weights uploaded."}));
 }
 
 TEST_F(LifecycleTest, RepeatedReportsAndCompletionsAreStoredOnce) {
@@ -144,9 +146,9 @@ TEST_F(LifecycleTest, RepeatedReportsAndCompletionsAreStoredOnce) {
     EXPECT_EQ(completed->results(0).run_state(), v1::Run::COMPLETED);
   }
   EXPECT_EQ(EventTypes(),
-            (std::vector<v1::RunEvent::Type>{v1::RunEvent::CREATED, v1::RunEvent::STARTED,
-                                             v1::RunEvent::DATA_VALIDATED, v1::RunEvent::TRAIN_FINISHED,
-                                             v1::RunEvent::COMPLETED}));
+            (std::vector<v1::RunEvent::Type>{
+                v1::RunEvent::CREATED, v1::RunEvent::STARTED, v1::RunEvent::DATA_VALIDATED,
+                v1::RunEvent::TRAIN_FINISHED, v1::RunEvent::COMPLETED}));
 }
 
 TEST_F(LifecycleTest, AnAttemptDoesNotEndBeforeItsReportsAreThere) {
@@ -162,7 +164,8 @@ TEST_F(LifecycleTest, ALostTrainerIsQueuedAgainAndResumesFromTheNewestCheckpoint
   v1::RunEvent saved = EventOfType(v1::RunEvent::CHECKPOINT_SAVED);
   for (const int batch : {10, 20}) {
     saved.mutable_checkpoint()->set_name("ep0-ba" + std::to_string(batch));
-    saved.mutable_checkpoint()->set_path(lease_.checkpoints_path() + "/ep0-ba" + std::to_string(batch));
+    saved.mutable_checkpoint()->set_path(lease_.checkpoints_path() + "/ep0-ba" +
+                                         std::to_string(batch));
     saved.mutable_checkpoint()->set_step(batch);
     ASSERT_TRUE(worker_.Report(first, batch / 10, {saved}).ok());
   }
@@ -211,8 +214,9 @@ TEST_F(LifecycleTest, ACancelReachesTheWorkerAtOnceAndWinsOverAFinishedTraining)
   EXPECT_EQ(Run().state(), v1::Run::TERMINATING);
   ASSERT_TRUE(worker_.Complete(attempt, Exit(0, true), 0).ok());
   EXPECT_EQ(Run().state(), v1::Run::STOPPED);
-  EXPECT_EQ(EventTypes(), (std::vector<v1::RunEvent::Type>{
-                              v1::RunEvent::CREATED, v1::RunEvent::STOP_REQUESTED, v1::RunEvent::CANCELED}));
+  EXPECT_EQ(EventTypes(),
+            (std::vector<v1::RunEvent::Type>{v1::RunEvent::CREATED, v1::RunEvent::STOP_REQUESTED,
+                                             v1::RunEvent::CANCELED}));
 }
 
 TEST_F(LifecycleTest, ACancelThroughAnotherDaemonReachesTheHeldRenewalToo) {
@@ -246,11 +250,13 @@ TEST_F(LifecycleTest, ANewSessionKeepsWhatItListsAndEndsTheOldOne) {
   EXPECT_EQ(opened->kill_size(), 0);
   EXPECT_EQ(ErrorReason(worker_.Acquire().status()), "SESSION_SUPERSEDED");
   EXPECT_EQ(ErrorReason(worker_.Renew(attempt, 0).status()), "SESSION_SUPERSEDED");
-  EXPECT_EQ(ErrorReason(FromProto(
-                worker_.Report(attempt, 1, {EventOfType(v1::RunEvent::STARTED)})->results(0).status())),
-            "LEASE_LOST");
-  EXPECT_EQ(successor.Report(attempt, 1, {EventOfType(v1::RunEvent::STARTED)})->results(0).acked_report(),
-            1);
+  EXPECT_EQ(
+      ErrorReason(FromProto(
+          worker_.Report(attempt, 1, {EventOfType(v1::RunEvent::STARTED)})->results(0).status())),
+      "LEASE_LOST");
+  EXPECT_EQ(
+      successor.Report(attempt, 1, {EventOfType(v1::RunEvent::STARTED)})->results(0).acked_report(),
+      1);
 }
 
 TEST_F(LifecycleTest, ANewSessionThatDoesNotListAnAttemptHasLostIt) {
@@ -289,19 +295,23 @@ TEST_F(LifecycleTest, AnExpiredLeaseIsTakenAwayExactlyOnceByAnyNumberOfDaemons) 
   EXPECT_TRUE(requeued);
   context->TryCancel();
   EXPECT_EQ(installation_.Sql("select infra_losses from runs"), "1");
-  EXPECT_EQ(EventTypes(), (std::vector<v1::RunEvent::Type>{v1::RunEvent::CREATED, v1::RunEvent::REQUEUED}));
+  EXPECT_EQ(EventTypes(),
+            (std::vector<v1::RunEvent::Type>{v1::RunEvent::CREATED, v1::RunEvent::REQUEUED}));
 }
 
 TEST_F(LifecycleTest, ARenewedLeaseDoesNotExpire) {
   const v1::AttemptRef attempt = StartRun();
   installation_.Sql("update leases set expire_time = clock_timestamp() + interval '1 second'");
   ASSERT_TRUE(worker_.Renew(attempt, 0).ok());
-  EXPECT_EQ(installation_.Sql("select expire_time > clock_timestamp() + interval '14 minutes' from leases"), "t");
+  EXPECT_EQ(installation_.Sql(
+                "select expire_time > clock_timestamp() + interval '14 minutes' from leases"),
+            "t");
 }
 
 TEST_F(LifecycleTest, ARunOverItsTimeIsStoppedAndFails) {
   v1::CreateRunRequest request = ValidRequest(installation_);
-  request.mutable_run()->mutable_spec()->mutable_scheduling()->mutable_max_run_time()->set_seconds(60);
+  request.mutable_run()->mutable_spec()->mutable_scheduling()->mutable_max_run_time()->set_seconds(
+      60);
   name_ = user_.Create(request)->name();
   ASSERT_TRUE(worker_.Open().ok());
   const v1::AttemptRef attempt = LeaseAgain();
@@ -345,9 +355,11 @@ TEST_F(LifecycleTest, TheQueueGoesByPriorityAndThenByArrivalAndFitsTheWorker) {
   const auto acquired = worker_.Acquire(5, 10);
   ASSERT_TRUE(acquired.ok());
   std::vector<std::string> runs;
-  for (const auto& lease : acquired->leases()) runs.push_back(lease.run().substr(lease.run().rfind('/') + 1));
+  for (const auto& lease : acquired->leases())
+    runs.push_back(lease.run().substr(lease.run().rfind('/') + 1));
   std::sort(runs.begin(), runs.end());
-  // Four cores: one for the urgent run, one for the first, two for the second; nothing is left for the low one.
+  // Four cores: one for the urgent run, one for the first, two for the second; nothing is left for
+  // the low one.
   EXPECT_EQ(runs, (std::vector<std::string>{"first", "second", "urgent"}));
   const v1::Run waiting = *admin.Get("huge");
   EXPECT_EQ(waiting.wait().reason(), v1::Wait::NO_SUCH_CAPACITY);
@@ -392,7 +404,8 @@ TEST_F(LifecycleTest, AStreamHasEveryEventOnceAndEndsAfterTheLast) {
     for (int i = 0; i < kUpdates; i += 40) {
       EXPECT_TRUE(worker_.Report(attempt, i + 1, std::vector<v1::RunEvent>(40, updated)).ok());
     }
-    EXPECT_TRUE(worker_.Report(attempt, kUpdates + 1, {EventOfType(v1::RunEvent::TRAIN_FINISHED)}).ok());
+    EXPECT_TRUE(
+        worker_.Report(attempt, kUpdates + 1, {EventOfType(v1::RunEvent::TRAIN_FINISHED)}).ok());
     EXPECT_TRUE(worker_.Complete(attempt, Exit(0, true), kUpdates + 1).ok());
   });
   int64_t seq = 0;

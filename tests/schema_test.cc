@@ -38,18 +38,22 @@ TEST(Schema, IsAsItsGoldenPicture) {
   const auto database = TestPostgres::Get().NewDatabase();
   const std::string dump = ::testing::TempDir() + "/schema_test.sql";
   ChildSpec spec;
-  spec.argv = {"sh", "-c",
-               absl::StrCat("PATH=/usr/lib/postgresql/15/bin:/opt/finetuned/postgresql/usr/lib/postgresql/15/bin:$PATH pg_dump --schema-only --no-owner "
-                            "--no-privileges --dbname='",
-                            database.admin_url,
-                            "' | grep -vE '^(--|SET |SELECT pg_catalog|.(un)?restrict)' | cat -s > ", dump)};
+  spec.argv = {
+      "sh", "-c",
+      absl::StrCat("PATH=/usr/lib/postgresql/15/bin:/opt/finetuned/postgresql/usr/lib/postgresql/"
+                   "15/bin:$PATH pg_dump --schema-only --no-owner "
+                   "--no-privileges --dbname='",
+                   database.admin_url,
+                   "' | grep -vE '^(--|SET |SELECT pg_catalog|.(un)?restrict)' | cat -s > ", dump)};
   ASSERT_TRUE(RunChild(spec).ok());
   const std::string golden = std::string(FINETUNED_SOURCE_DIR) + "/db/schema.sql";
-  const std::string made = "-- Made by `make schema` from db/migrations; do not edit.\n" + *ReadFile(dump);
+  const std::string made =
+      "-- Made by `make schema` from db/migrations; do not edit.\n" + *ReadFile(dump);
   if (getenv("UPDATE_GOLDEN") != nullptr) {
     ASSERT_TRUE(WriteFileAtomically(golden, made).ok());
   }
-  EXPECT_EQ(*ReadFile(golden), made) << "db/schema.sql is not what the migrations make: run `make schema`";
+  EXPECT_EQ(*ReadFile(golden), made)
+      << "db/schema.sql is not what the migrations make: run `make schema`";
 }
 
 TEST(Schema, TwentyMigratorsAtOnceMakeItOnce) {
@@ -88,8 +92,10 @@ TEST(Schema, AnEmptyDatabaseIsToldToMigrate) {
 TEST(Schema, StatesEventsAndStopsHaveTheSameNamesInTheProtoInTheCodeAndInPostgres) {
   const auto database = TestPostgres::Get().NewDatabase();
   const auto labels = [&](const std::string& type) {
-    return Query(database, "select string_agg(enumlabel, ' ' order by enumsortorder) from pg_enum where enumtypid = '" +
-                               type + "'::regtype");
+    return Query(database,
+                 "select string_agg(enumlabel, ' ' order by enumsortorder) from pg_enum where "
+                 "enumtypid = '" +
+                     type + "'::regtype");
   };
   const auto proto = [](const google::protobuf::EnumDescriptor* descriptor) {
     std::vector<std::string> names;
@@ -114,12 +120,16 @@ TEST(Schema, StatesEventsAndStopsHaveTheSameNamesInTheProtoInTheCodeAndInPostgre
   EXPECT_EQ(proto(v1::RunEvent::Type_descriptor()), Joined(events));
   EXPECT_EQ(labels("stop_kind"), "CANCEL PAUSE PREEMPT DEADLINE");
   EXPECT_EQ(proto(v1::StopKind_descriptor()), "CANCEL PAUSE PREEMPT DEADLINE");
-  for (const StopKind kind : {StopKind::kCancel, StopKind::kPause, StopKind::kPreempt, StopKind::kDeadline}) {
+  for (const StopKind kind :
+       {StopKind::kCancel, StopKind::kPause, StopKind::kPreempt, StopKind::kDeadline}) {
     EXPECT_EQ(v1::StopKind_Name(static_cast<v1::StopKind>(kind)), Name(kind));
   }
-  EXPECT_EQ(static_cast<int>(v1::Failure::OUT_OF_MEMORY), static_cast<int>(Attribution::kOutOfMemory));
-  EXPECT_EQ(static_cast<int>(v1::Failure::INFRASTRUCTURE), static_cast<int>(Attribution::kInfrastructure));
-  EXPECT_EQ(static_cast<int>(v1::Wait::ABOUT_TO_START), static_cast<int>(WaitReason::kAboutToStart));
+  EXPECT_EQ(static_cast<int>(v1::Failure::OUT_OF_MEMORY),
+            static_cast<int>(Attribution::kOutOfMemory));
+  EXPECT_EQ(static_cast<int>(v1::Failure::INFRASTRUCTURE),
+            static_cast<int>(Attribution::kInfrastructure));
+  EXPECT_EQ(static_cast<int>(v1::Wait::ABOUT_TO_START),
+            static_cast<int>(WaitReason::kAboutToStart));
   EXPECT_EQ(static_cast<int>(v1::Scheduling::HIGH) - 1, static_cast<int>(Priority::kHigh));
   EXPECT_EQ(static_cast<int>(v1::Scheduling::LOWEST) - 1, static_cast<int>(Priority::kLowest));
 }
@@ -148,9 +158,11 @@ class DaemonRole : public ::testing::Test {
     TestPostgres::Database as_daemon = database_;
     const std::string wrapped =
         "do $do$ begin set local role finetuned_daemon; " + sql +
-        "; raise exception 'undo' using errcode = 'P0099'; exception when insufficient_privilege then "
+        "; raise exception 'undo' using errcode = 'P0099'; exception when insufficient_privilege "
+        "then "
         "perform set_config('test.may', 'no', false); when sqlstate 'P0099' then "
-        "perform set_config('test.may', 'yes', false); end $do$; select current_setting('test.may')";
+        "perform set_config('test.may', 'yes', false); end $do$; select "
+        "current_setting('test.may')";
     return TestPostgres::Query(as_daemon, wrapped) == "yes";
   }
 
@@ -176,11 +188,13 @@ TEST(Schema, ATerminalRunDoesNotChangeAndAnEdgeThatIsNotThereIsRefused) {
   Query(database,
         "insert into owners (workspace_id, email) values (1, 'a');"
         "insert into shapes (gpus, gpu_type, cpus, memory_bytes) values (0, '', 1, 0);"
-        "insert into runs (workspace_id, owner_id, shape_id, priority, queue_pos, uid, name, model, experiment_path)"
+        "insert into runs (workspace_id, owner_id, shape_id, priority, queue_pos, uid, name, "
+        "model, experiment_path)"
         " values (1, 1, 1, 1, 1, gen_random_uuid(), 'r1', 'm', '/e')");
   const auto refused = [&](const std::string& sql) {
     return Query(database, "do $do$ begin " + sql +
-                               "; perform set_config('test.refused', 'no', false); exception when check_violation then "
+                               "; perform set_config('test.refused', 'no', false); exception when "
+                               "check_violation then "
                                "perform set_config('test.refused', 'yes', false); end $do$; "
                                "select current_setting('test.refused')") == "yes";
   };

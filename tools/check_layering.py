@@ -21,7 +21,7 @@ ALLOWED = {
 }
 # Libraries that only some rooms may know.
 LIBRARIES = {
-    "pqxx/": {"db"},
+    "pqxx/": {"db", "tests"},
     "grpcpp/": {"base", "daemon", "worker", "cli", "tests"},
     "prometheus/": {"daemon"},
     "CLI/": {"daemon", "worker", "cli"},

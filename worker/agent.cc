@@ -26,7 +26,8 @@ constexpr absl::Duration kMaxRenewHold = absl::Seconds(10);
 constexpr absl::Duration kMaxCallTimeout = absl::Seconds(10);
 constexpr absl::Duration kOpenTimeout = absl::Seconds(15);
 constexpr absl::Duration kKillWait = absl::Seconds(30);
-constexpr absl::Duration kReportWait = absl::Seconds(60);
+constexpr absl::Duration kPublishWait = absl::Seconds(60);
+constexpr absl::Duration kReportWait = absl::Seconds(10);
 constexpr int kMaxLeasesPerCall = 64;
 
 // A refusal that trying again cannot change.
@@ -136,7 +137,8 @@ std::shared_ptr<Attempt> Agent::OpenAttempt(const AttemptDir& dir) {
   options.engine = options_.engine;
   options.store = &store_;
   options.clock = options_.clock;
-  options.prepare = [this](const v1::Lease& lease, const AttemptDir& at, const AttemptNotes& notes) {
+  options.prepare = [this](const v1::Lease& lease, const AttemptDir& at,
+                           const AttemptNotes& notes) {
     return PrepareTrainer(options_.config, store_, lease, at, notes, term_.file());
   };
   options.lease_is_held = [this] { return term_.Held(); };
@@ -236,11 +238,18 @@ void Agent::StopTrainersAndReport() {
   }
   client_.Cancel(DaemonClient::Kind::kAcquire);
   client_.Cancel(DaemonClient::Kind::kRenew);
-  const absl::Duration until = options_.clock->SinceBoot() + grace + kReportWait;
+  absl::Duration until = options_.clock->SinceBoot() + grace + kPublishWait;
+  bool all_ended = false;
   for (const auto& attempt : Snapshot()) attempt->WantStop(v1::PREEMPT);
   while (!Snapshot().empty() && options_.clock->SinceBoot() < until) {
     if (!WaitUnlessFinished(kWatchInterval)) return;
     WatchOnce();
+    if (all_ended) continue;
+    const auto attempts = Snapshot();
+    all_ended = std::all_of(attempts.begin(), attempts.end(),
+                            [](const auto& attempt) { return attempt->end().has_value(); });
+    // What is recorded the next agent can tell too: a daemon that is away holds up no shutdown.
+    if (all_ended) until = std::min(until, options_.clock->SinceBoot() + kReportWait);
   }
 }
 
@@ -312,8 +321,8 @@ void Agent::SessionLoop() {
       if (finished_) return;
       renew_again_ = false;
       draining = draining_;
-      hold = std::min(kMaxRenewHold,
-                      OrDefault(times_.renew_interval_duration(), absl::Seconds(10)));
+      hold =
+          std::min(kMaxRenewHold, OrDefault(times_.renew_interval_duration(), absl::Seconds(10)));
     }
     Renew(hold, draining);
   }
@@ -337,14 +346,17 @@ absl::Status Agent::OpenSession() {
     for (const AttemptKey& key : unstarted_) *request.add_attempts() = RefOf(key);
   }
   const absl::Duration sent = options_.clock->SinceBoot();
-  const absl::StatusOr<v1::OpenSessionResponse> response = client_.OpenSession(request, kOpenTimeout);
+  const absl::StatusOr<v1::OpenSessionResponse> response =
+      client_.OpenSession(request, kOpenTimeout);
   const absl::Status deleted = store_.DeleteNonce(nonce_name);
   if (!deleted.ok()) Log(LogLevel::kWarning, "cannot delete a nonce", {{"error", deleted}});
   if (!response.ok()) return response.status();
   ApplySession(*response, sent);
   Log(LogLevel::kInfo, "session opened",
-      {{"session", response->session()}, {"kept", response->keep_size()},
-       {"killed", response->kill_size()}, {"daemon", options_.config.daemon()}});
+      {{"session", response->session()},
+       {"kept", response->keep_size()},
+       {"killed", response->kill_size()},
+       {"daemon", options_.config.daemon()}});
   return absl::OkStatus();
 }
 

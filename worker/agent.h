@@ -23,11 +23,13 @@
 
 namespace finetuned {
 
-// The node agent: one session with the daemon, and the attempts it holds. Three threads talk to the daemon (session and
-// renewals; acquisition; reports and ends), the caller's thread watches over the right to run, each attempt has its own.
+// The node agent: one session with the daemon, and the attempts it holds. Three threads talk to the
+// daemon (session and renewals; acquisition; reports and ends), the caller's thread watches over
+// the right to run, each attempt has its own.
 //
-// A daemon that cannot be reached stops nothing: every call is repeated, with jittered backoff, until the lease term is
-// over. The agent may be killed at any instant; the next one goes on from the work folder.
+// A daemon that cannot be reached stops nothing: every call is repeated, with jittered backoff,
+// until the lease term is over. The agent may be killed at any instant; the next one goes on from
+// the work folder.
 class Agent {
  public:
   // Exit status of finetuned-worker.
@@ -46,8 +48,9 @@ class Agent {
     std::string version;
   };
 
-  // Checks the configuration, locks the work folder and reads the attempts in it. INVALID_ARGUMENT for a configuration
-  // that cannot work; FAILED_PRECONDITION when another agent has the folder; others when it cannot be read.
+  // Checks the configuration, locks the work folder and reads the attempts in it. INVALID_ARGUMENT
+  // for a configuration that cannot work; FAILED_PRECONDITION when another agent has the folder;
+  // others when it cannot be read.
   static absl::StatusOr<std::unique_ptr<Agent>> Create(Options options);
   ~Agent();
 
@@ -101,7 +104,8 @@ class Agent {
   int64_t session_ ABSL_GUARDED_BY(mutex_) = 0;
   v1::ProtocolTimes times_ ABSL_GUARDED_BY(mutex_);
   std::map<AttemptKey, std::shared_ptr<Attempt>> attempts_ ABSL_GUARDED_BY(mutex_);
-  // Attempts with a folder whose trainer was never started: begun only when the daemon says to keep them.
+  // Attempts with a folder whose trainer was never started: begun only when the daemon says to keep
+  // them.
   std::set<AttemptKey> unstarted_ ABSL_GUARDED_BY(mutex_);
   // The stop that the daemon was heard to want, by attempt.
   std::map<AttemptKey, v1::StopKind> desired_ ABSL_GUARDED_BY(mutex_);

@@ -20,8 +20,8 @@ namespace {
 
 const char kShim[] = FINETUNED_BIN_DIR "/finetuned-shim";
 
-// The daemon's side of the protocol, as far as one worker can tell: it hands out what is in `offers`, stores reports by
-// number and ends by attempt. Not a queue.
+// The daemon's side of the protocol, as far as one worker can tell: it hands out what is in
+// `offers`, stores reports by number and ends by attempt. Not a queue.
 class ScriptedDaemon final : public v1::WorkerService::Service {
  public:
   grpc::Status OpenSession(grpc::ServerContext* context, const v1::OpenSessionRequest* request,
@@ -32,7 +32,8 @@ class ScriptedDaemon final : public v1::WorkerService::Service {
       return grpc::Status(grpc::StatusCode::UNAUTHENTICATED, "no token");
     }
     if (!ArtifactStore(root).ReadNonce(request->nonce_name()).ok()) {
-      return ToGrpc(MakeError(absl::StatusCode::kFailedPrecondition, "ARTIFACT_ROOT_MISMATCH", "no"));
+      return ToGrpc(
+          MakeError(absl::StatusCode::kFailedPrecondition, "ARTIFACT_ROOT_MISMATCH", "no"));
     }
     response->set_session(++session);
     for (const auto& ref : request->attempts()) {
@@ -44,7 +45,8 @@ class ScriptedDaemon final : public v1::WorkerService::Service {
       found->second.set_acked_report(static_cast<int64_t>(reports[KeyOf(ref)].size()));
       *response->add_keep() = found->second;
     }
-    *response->mutable_times()->mutable_renew_interval_duration() = ToProtoDuration(absl::Milliseconds(100));
+    *response->mutable_times()->mutable_renew_interval_duration() =
+        ToProtoDuration(absl::Milliseconds(100));
     *response->mutable_times()->mutable_self_stop_duration() = ToProtoDuration(self_stop);
     *response->mutable_times()->mutable_grace_duration() = ToProtoDuration(absl::Seconds(5));
     return grpc::Status::OK;
@@ -151,12 +153,8 @@ class AgentTest : public ::testing::Test {
     daemon_.root = folder_ + "/root";
     EXPECT_TRUE(MakeDirectories(daemon_.root).ok());
     EXPECT_TRUE(WriteFileAtomically(folder_ + "/token", "secret\n").ok());
-    grpc::ServerBuilder builder;
-    int port = 0;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-    builder.RegisterService(&daemon_);
-    server_ = builder.BuildAndStart();
-    config_.set_daemon("127.0.0.1:" + std::to_string(port));
+    StartServer();
+    config_.set_daemon("127.0.0.1:" + std::to_string(port_));
     config_.set_token_file(folder_ + "/token");
     config_.set_name("w1");
     config_.set_artifact_root(daemon_.root);
@@ -172,16 +170,27 @@ class AgentTest : public ::testing::Test {
     for (const AttemptKey& key : *keys) {
       const AttemptDir dir(config_.work_dir(), key);
       EXPECT_TRUE(engine_.Kill(dir).ok());
-      EXPECT_TRUE(Eventually(
-          [&] { return engine_.Observe(dir)->state != Observation::State::kRunning; }));
+      EXPECT_TRUE(
+          Eventually([&] { return engine_.Observe(dir)->state != Observation::State::kRunning; }));
     }
-    server_->Shutdown(std::chrono::system_clock::now());
+    StopServer();
   }
+  // On the same port each time.
+  void StartServer() {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:" + std::to_string(port_), grpc::InsecureServerCredentials(),
+                             &port_);
+    builder.RegisterService(&daemon_);
+    server_ = builder.BuildAndStart();
+    ASSERT_NE(server_, nullptr);
+  }
+  void StopServer() { server_->Shutdown(std::chrono::system_clock::now()); }
   // The trainer: a shell script under the real contract.
   void Script(const std::string& text) {
     config_.clear_trainer_command();
-    for (const std::string& word : {std::string("/bin/sh"), std::string("-c"),
-                                    "say() { printf '%s\\n' \"$1\" >> \"$FINETUNED_EVENTS\"; }\n" + text}) {
+    for (const std::string& word :
+         {std::string("/bin/sh"), std::string("-c"),
+          "say() { printf '%s\\n' \"$1\" >> \"$FINETUNED_EVENTS\"; }\n" + text}) {
       config_.add_trainer_command(word);
     }
   }
@@ -242,6 +251,7 @@ class AgentTest : public ::testing::Test {
   const std::string folder_;
   ScriptedDaemon daemon_;
   std::unique_ptr<grpc::Server> server_;
+  int port_ = 0;
   config::v1::WorkerConfig config_;
   std::unique_ptr<Agent> agent_;
   std::thread thread_;
@@ -253,9 +263,12 @@ constexpr char kGoodTrainer[] =
     "say '{\"type\":\"progress\",\"step\":1,\"total_batches\":2,\"metrics\":{\"train/loss\":2}}'\n"
     "say '{\"type\":\"progress\",\"step\":2,\"total_batches\":2,\"metrics\":{\"train/loss\":1}}'\n"
     "mkdir -p $FINETUNED_CHECKPOINT_DIR/ep1-ba2 $FINETUNED_CHECKPOINT_DIR/huggingface/ba2\n"
-    "echo w > $FINETUNED_CHECKPOINT_DIR/ep1-ba2/w; echo m > $FINETUNED_CHECKPOINT_DIR/huggingface/ba2/m\n"
+    "echo w > $FINETUNED_CHECKPOINT_DIR/ep1-ba2/w; echo m > "
+    "$FINETUNED_CHECKPOINT_DIR/huggingface/ba2/m\n"
     "say '{\"type\":\"train_finished\"}'\n"
-    "say '{\"type\":\"checkpoint\",\"path\":\"ep1-ba2\",\"huggingface\":\"huggingface/ba2\",\"step\":2}'\n";
+    "say "
+    "'{\"type\":\"checkpoint\",\"path\":\"ep1-ba2\",\"huggingface\":\"huggingface/"
+    "ba2\",\"step\":2}'\n";
 
 TEST_F(AgentTest, ARunGoesFromItsLeaseToItsEnd) {
   Script(kGoodTrainer);
@@ -274,8 +287,11 @@ TEST_F(AgentTest, ARunGoesFromItsLeaseToItsEnd) {
 }
 
 TEST_F(AgentTest, AFailureCarriesItsWordsAndTheEndOfStandardError) {
-  Script("say '{\"type\":\"failed\",\"code\":\"NO_TEXT_FILES\",\"message\":\"m\",\"attribution\":\"user\"}'; "
-         "echo oops >&2; exit 65");
+  Script(
+      "say "
+      "'{\"type\":\"failed\",\"code\":\"NO_TEXT_FILES\",\"message\":\"m\",\"attribution\":\"user\"}"
+      "'; "
+      "echo oops >&2; exit 65");
   StartAgent();
   Offer(7);
   const v1::AttemptEnd end = End(7);
@@ -287,7 +303,9 @@ TEST_F(AgentTest, AFailureCarriesItsWordsAndTheEndOfStandardError) {
 }
 
 TEST_F(AgentTest, ACancelReachesTheTrainerThroughTheControlFileAndASignal) {
-  Script("trap 'cat $FINETUNED_CONTROL > control; exit 143' TERM; echo > ready; while :; do sleep 0.05; done");
+  Script(
+      "trap 'cat $FINETUNED_CONTROL > control; exit 143' TERM; echo > ready; while :; do sleep "
+      "0.05; done");
   StartAgent();
   Offer(7);
   ASSERT_TRUE(WaitForFile("ready"));
@@ -304,8 +322,10 @@ TEST_F(AgentTest, ACancelReachesTheTrainerThroughTheControlFileAndASignal) {
 }
 
 TEST_F(AgentTest, TheNextAgentAdoptsTheTrainerAndNothingIsLostOrDoubled) {
-  Script("echo x >> starts; say '{\"type\":\"data_validated\",\"examples\":1}'; echo > ready\n"
-         "while [ ! -e go ]; do sleep 0.05; done\n" + std::string(kGoodTrainer));
+  Script(
+      "echo x >> starts; say '{\"type\":\"data_validated\",\"examples\":1}'; echo > ready\n"
+      "while [ ! -e go ]; do sleep 0.05; done\n" +
+      std::string(kGoodTrainer));
   StartAgent();
   Offer(7);
   ASSERT_TRUE(WaitForFile("ready"));
@@ -350,7 +370,9 @@ TEST_F(AgentTest, ASupersededAgentKillsItsTrainersAndSaysSo) {
 
 TEST_F(AgentTest, AShortOutageStopsNothingAndALongOneStopsTheTrainer) {
   daemon_.self_stop = absl::Seconds(3);
-  Script("trap 'cat $FINETUNED_CONTROL > control; exit 0' TERM; echo > ready; while :; do sleep 0.05; done");
+  Script(
+      "trap 'cat $FINETUNED_CONTROL > control; exit 0' TERM; echo > ready; while :; do sleep 0.05; "
+      "done");
   StartAgent();
   Offer(7);
   ASSERT_TRUE(WaitForFile("ready"));
@@ -384,6 +406,36 @@ TEST_F(AgentTest, WithStopTrainersOnExitTheTrainersArePreemptedAndReported) {
   EXPECT_EQ(End(7).exit_code(), 75);
 }
 
+TEST_F(AgentTest, WithTheDaemonAwayAStoppedAgentLeavesTheReportToTheNextOne) {
+  config_.set_stop_trainers_on_exit(true);
+  Script("trap 'exit 75' TERM; echo > ready; while :; do sleep 0.05; done");
+  StartAgent();
+  Offer(7);
+  ASSERT_TRUE(WaitForFile("ready"));
+  StopServer();
+  const absl::Duration asked = RealClock::Get().SinceBoot();
+  EXPECT_EQ(EndAgent(), Agent::kExitOk);
+  EXPECT_LT(RealClock::Get().SinceBoot() - asked, absl::Seconds(30));
+  StartServer();
+  StartAgent();
+  EXPECT_EQ(End(7).stop(), v1::PREEMPT);
+  EXPECT_EQ(End(7).exit_code(), 75);
+}
+
+TEST_F(AgentTest, ADaemonThatComesUpIsFoundSoon) {
+  StopServer();
+  StartAgent();
+  // Refused more than once, so that the client backs off.
+  absl::SleepFor(absl::Milliseconds(700));
+  StartServer();
+  const absl::Duration up = RealClock::Get().SinceBoot();
+  ASSERT_TRUE(Eventually([&] {
+    MutexLock lock(daemon_.mutex);
+    return daemon_.session > 0;
+  }));
+  EXPECT_LT(RealClock::Get().SinceBoot() - up, absl::Seconds(3));
+}
+
 TEST_F(AgentTest, ASecondAgentInTheSameWorkFolderIsRefused) {
   StartAgent();
   Agent::Options options;
@@ -413,7 +465,8 @@ TEST_F(AgentTest, MoreRunsThanCoresAreNotTaken) {
   Offer(8);
   MutexLock lock(daemon_.mutex);
   const int renewals = daemon_.renewals;
-  while (daemon_.renewals < renewals + 3) daemon_.changed.WaitFor(daemon_.mutex, absl::Milliseconds(20));
+  while (daemon_.renewals < renewals + 3)
+    daemon_.changed.WaitFor(daemon_.mutex, absl::Milliseconds(20));
   EXPECT_EQ(daemon_.offers.size(), 1u);
 }
 

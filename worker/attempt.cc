@@ -133,8 +133,8 @@ void Attempt::Follow() {
         {{"run", lease_.run()}, {"error", seen.status()}});
     return;
   }
-  const bool gone = seen->state == Observation::State::kExited ||
-                    seen->state == Observation::State::kLost;
+  const bool gone =
+      seen->state == Observation::State::kExited || seen->state == Observation::State::kLost;
   if (!facts_.started && seen->exit.start_error == 0) {
     Journal::Entry entry;
     entry.event.emplace();
@@ -225,8 +225,9 @@ absl::Status Attempt::PublishLine(const CheckpointLine& line, Journal::Entry& en
     if (absl::IsFailedPrecondition(event.status()) && !MayPublish()) continue;
     if (IsFinal(event.status()) || ++failures >= options_.publish_tries) {
       facts_.publish_error = std::string(event.status().message()).substr(0, 1000);
-      entry.event = OtherEvent("checkpoint " + line.name + " not published: " + facts_.publish_error,
-                               options_.clock->Now());
+      entry.event =
+          OtherEvent("checkpoint " + line.name + " not published: " + facts_.publish_error,
+                     options_.clock->Now());
       return absl::OkStatus();
     }
     if (!WaitAndGoOn(backoff.Next())) return absl::CancelledError("abandoned");
@@ -256,10 +257,14 @@ void Attempt::RecordEnd(const Observation& observation) {
     end_ = end;
   }
   Log(LogLevel::kInfo, "trainer ended",
-      {{"run", lease_.run()}, {"attempt", lease_.attempt().epoch()},
-       {"finished", end.finished() ? 1 : 0}, {"exit_code", end.exit_code()},
-       {"signal", end.signal()}, {"cpu_seconds", observation.exit.cpu_seconds},
-       {"max_rss_bytes", observation.exit.max_rss_bytes}, {"failure", end.failure().code()}});
+      {{"run", lease_.run()},
+       {"attempt", lease_.attempt().epoch()},
+       {"finished", end.finished() ? 1 : 0},
+       {"exit_code", end.exit_code()},
+       {"signal", end.signal()},
+       {"cpu_seconds", observation.exit.cpu_seconds},
+       {"max_rss_bytes", observation.exit.max_rss_bytes},
+       {"failure", end.failure().code()}});
   options_.on_change();
 }
 
@@ -361,12 +366,14 @@ void Attempt::SignalStop() {
 void Attempt::Abandon() {
   MutexLock lock(mutex_);
   if (phase_ == AttemptPhase::kAbandoned) return;
-  // An ended one is not current any more as soon as its end is stored: a renewal may hear that first.
+  // An ended one is not current any more as soon as its end is stored: a renewal may hear that
+  // first.
   const bool ended = phase_ == AttemptPhase::kEnded;
   const AttemptStep step = StepAttempt(phase_, AttemptInput::kLeaseLost);
   phase_ = step.phase;
   end_.reset();
-  Log(ended ? LogLevel::kInfo : LogLevel::kWarning, "lease not current any more, the attempt is forgotten",
+  Log(ended ? LogLevel::kInfo : LogLevel::kWarning,
+      "lease not current any more, the attempt is forgotten",
       {{"run", lease_.run()}, {"attempt", lease_.attempt().epoch()}});
   if (step.kill) {
     const absl::Status status = options_.engine->Kill(dir_);

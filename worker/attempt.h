@@ -22,10 +22,11 @@
 
 namespace finetuned {
 
-// One attempt on this worker, from its lease to the deletion of its folder. A thread of its own starts the trainer, tails
-// its events, publishes its checkpoints and records its end; others ask for stops and send what is in the journal. All
-// that matters is on disk before it is acted on, so that destroying the object, or killing the agent, at any instant
-// loses nothing: the trainer runs on and the next object goes on from the folder.
+// One attempt on this worker, from its lease to the deletion of its folder. A thread of its own
+// starts the trainer, tails its events, publishes its checkpoints and records its end; others ask
+// for stops and send what is in the journal. All that matters is on disk before it is acted on, so
+// that destroying the object, or killing the agent, at any instant loses nothing: the trainer runs
+// on and the next object goes on from the folder.
 //
 // Public methods are safe for concurrent use and do not wait for the trainer.
 class Attempt {
@@ -36,7 +37,8 @@ class Attempt {
     const Clock* clock = nullptr;
     // Makes what the engine needs to start the trainer.
     std::function<absl::StatusOr<TrainerSpec>(const v1::Lease&, const AttemptDir&,
-                                              const AttemptNotes&)> prepare;
+                                              const AttemptNotes&)>
+        prepare;
     // Whether the worker's leases are certain to be held now.
     std::function<bool()> lease_is_held;
     // Something is to be sent, or the attempt is forgotten. Called without locks.
@@ -84,7 +86,8 @@ class Attempt {
   void Follow();
   void FinishAbandoned();
   void RecordEnd(const Observation& observation);
-  // Takes the trainer's new lines into the journal. Whether all there are, of a trainer that is gone or not, are in.
+  // Takes the trainer's new lines into the journal. Whether all there are, of a trainer that is
+  // gone or not, are in.
   bool Drain(bool gone);
   absl::Status KeepLines(const std::vector<EventTail::Line>& lines);
   absl::Status PublishLine(const CheckpointLine& line, Journal::Entry& entry);

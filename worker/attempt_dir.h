@@ -45,8 +45,8 @@ class AttemptDir {
  public:
   AttemptDir(const std::string& work_dir, const AttemptKey& key);
 
-  // The attempts that have a folder with a lease; makes the folder of attempts when there is none. What an interrupted
-  // Create or Remove left is deleted.
+  // The attempts that have a folder with a lease; makes the folder of attempts when there is none.
+  // What an interrupted Create or Remove left is deleted.
   static absl::StatusOr<std::vector<AttemptKey>> List(const std::string& work_dir);
 
   absl::Status Create(const v1::Lease& lease, const AttemptNotes& notes) const;
@@ -58,8 +58,9 @@ class AttemptDir {
   absl::Status WriteEnd(const v1::AttemptEnd& end) const;
   // Tells the trainer what is wanted of it.
   absl::Status WriteControl(v1::StopKind stop, absl::Time deadline) const;
-  // Makes the folder and all in it go away; after a crash in between List does the rest. UNAVAILABLE while a shim
-  // holds the attempt: no shim can start in a folder that is being removed.
+  // Makes the folder and all in it go away; after a crash in between List does the rest.
+  // UNAVAILABLE while a shim holds the attempt: no shim can start in a folder that is being
+  // removed.
   absl::Status Remove() const;
 
   const AttemptKey& key() const { return key_; }

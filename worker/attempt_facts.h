@@ -6,8 +6,9 @@
 
 namespace finetuned {
 
-// What the worker knows about an attempt from its trainer's lines so far. Kept with every record of the journal, so that
-// a restarted agent goes on from exactly where the durable reports end. A plain value.
+// What the worker knows about an attempt from its trainer's lines so far. Kept with every record of
+// the journal, so that a restarted agent goes on from exactly where the durable reports end. A
+// plain value.
 struct AttemptFacts {
   bool started = false;
   bool train_finished = false;

@@ -92,8 +92,9 @@ void FromExit(const ExitRecord& exit, const AttemptFacts& facts, v1::Failure& fa
         v1::Failure::INTERNAL);
   } else if (exit.exit_code == kExitData || exit.exit_code == kExitUsage ||
              exit.exit_code == kExitConfig) {
-    Set(failure, "BAD_INPUT", "The trainer refused its input (exit status " +
-            std::to_string(*exit.exit_code) + ").", v1::Failure::USER);
+    Set(failure, "BAD_INPUT",
+        "The trainer refused its input (exit status " + std::to_string(*exit.exit_code) + ").",
+        v1::Failure::USER);
   } else if (exit.exit_code == kExitTemporary) {
     Set(failure, "TEMPORARY_FAILURE", "The trainer asks to be tried again later.",
         v1::Failure::NETWORK);
@@ -111,7 +112,8 @@ v1::Failure MakeFailure(const AttemptFacts& facts, const AttemptNotes& notes,
   v1::Failure failure;
   if (observation.state == Observation::State::kLost) {
     Set(failure, observation.host_restarted ? "HOST_RESTARTED" : "TRAINER_LOST",
-        observation.host_restarted ? "The worker's host restarted." : "The trainer is gone without a trace.",
+        observation.host_restarted ? "The worker's host restarted."
+                                   : "The trainer is gone without a trace.",
         v1::Failure::INFRASTRUCTURE);
   } else if (notes.self_stopped || exit.deadline_passed) {
     Set(failure, "WORKER_DISCONNECTED",
@@ -146,7 +148,8 @@ AttemptStep StepAttempt(AttemptPhase phase, AttemptInput input) {
       if (phase == AttemptPhase::kStarting) step.phase = AttemptPhase::kRunning;
       break;
     case AttemptInput::kStopWanted:
-      // Before the start there is nothing to stop; it is asked for again then. Later ones only change what is wanted.
+      // Before the start there is nothing to stop; it is asked for again then. Later ones only
+      // change what is wanted.
       if (phase == AttemptPhase::kRunning) {
         step.phase = AttemptPhase::kStopping;
         step.stop = true;
@@ -183,7 +186,8 @@ v1::AttemptEnd MakeEnd(const AttemptFacts& facts, const AttemptNotes& notes,
   if (!lost) {
     if (exit.exit_code.has_value()) end.set_exit_code(*exit.exit_code);
     end.set_signal(exit.signal);
-    // A signal that reached the shim from elsewhere, as when the host shuts down, was not the worker's.
+    // A signal that reached the shim from elsewhere, as when the host shuts down, was not the
+    // worker's.
     end.set_signaled_by_worker(exit.signaled && (notes.stop != v1::STOP_KIND_UNSPECIFIED ||
                                                  notes.self_stopped || exit.deadline_passed));
     if (exit.deadline_passed && notes.stop == v1::STOP_KIND_UNSPECIFIED) end.set_stop(v1::PREEMPT);
@@ -195,12 +199,12 @@ v1::AttemptEnd MakeEnd(const AttemptFacts& facts, const AttemptNotes& notes,
   const bool killed = !end.signaled_by_worker() && (exit.signal == 9 || exit.exit_code == 137);
   end.set_out_of_memory(!lost && !end.finished() &&
                         ((exit.oom_kill && killed) || facts.failure_attribution == "oom"));
-  // A stop that was carried out is no failure, whatever the status; the trainer's own words still count.
-  const bool stopped = end.stop() != v1::STOP_KIND_UNSPECIFIED && !lost && !end.out_of_memory() &&
-                       !notes.self_stopped && !exit.deadline_passed &&
-                       facts.failure_code.empty() &&
-                       (end.signaled_by_worker() || exit.exit_code == 0 ||
-                        exit.exit_code == kExitTemporary);
+  // A stop that was carried out is no failure, whatever the status; the trainer's own words still
+  // count.
+  const bool stopped =
+      end.stop() != v1::STOP_KIND_UNSPECIFIED && !lost && !end.out_of_memory() &&
+      !notes.self_stopped && !exit.deadline_passed && facts.failure_code.empty() &&
+      (end.signaled_by_worker() || exit.exit_code == 0 || exit.exit_code == kExitTemporary);
   if (!end.finished() && !stopped) {
     *end.mutable_failure() = MakeFailure(facts, notes, observation, words, end.out_of_memory());
   }

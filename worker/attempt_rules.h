@@ -12,8 +12,9 @@
 
 namespace finetuned {
 
-// Where an attempt stands on its worker. kEnded: the trainer is gone, its end is on disk and waits to be reported.
-// kAbandoned: the lease is lost; it only remains to kill the trainer and to forget the attempt.
+// Where an attempt stands on its worker. kEnded: the trainer is gone, its end is on disk and waits
+// to be reported. kAbandoned: the lease is lost; it only remains to kill the trainer and to forget
+// the attempt.
 enum class AttemptPhase { kStarting, kRunning, kStopping, kEnded, kAbandoned };
 enum class AttemptInput { kStarted, kStopWanted, kLeaseLost, kTrainerGone };
 
@@ -31,8 +32,8 @@ struct AttemptStep {
 
 AttemptStep StepAttempt(AttemptPhase phase, AttemptInput input);
 
-// The stop to carry out when `wanted` arrives while `current` is being carried out: a stop is never taken back, and one
-// that ends the run for good wins over one after which it goes on.
+// The stop to carry out when `wanted` arrives while `current` is being carried out: a stop is never
+// taken back, and one that ends the run for good wins over one after which it goes on.
 v1::StopKind CombineStops(v1::StopKind current, v1::StopKind wanted);
 
 // What the trainer left to explain its end.
@@ -43,13 +44,13 @@ struct LastWords {
   std::string error_file;
 };
 
-// How the attempt ended, from all that is known; `now` stands in for an end time that nobody recorded. `observation` is
-// kExited or kLost.
+// How the attempt ended, from all that is known; `now` stands in for an end time that nobody
+// recorded. `observation` is kExited or kLost.
 v1::AttemptEnd MakeEnd(const AttemptFacts& facts, const AttemptNotes& notes,
                        const Observation& observation, const LastWords& words, absl::Time now);
 
-// Whether the worker's right to run has ended: its trainers are stopped. Both are times since boot; `answered` is when
-// the newest renewal that was answered had been sent.
+// Whether the worker's right to run has ended: its trainers are stopped. Both are times since boot;
+// `answered` is when the newest renewal that was answered had been sent.
 bool MustSelfStop(absl::Duration now, absl::Duration answered, absl::Duration self_stop);
 
 }  // namespace finetuned

@@ -8,10 +8,12 @@
 
 namespace finetuned {
 
-// What this host has: all cores, all memory, no GPU; fields set in `configured` win. INVALID_ARGUMENT for negative ones.
+// What this host has: all cores, all memory, no GPU; fields set in `configured` win.
+// INVALID_ARGUMENT for negative ones.
 absl::StatusOr<v1::Compute> ResolveCapacity(const v1::Compute& configured);
 
-// What is left of `total` beside `used`. Never below zero. An attempt that does not state its memory counts none.
+// What is left of `total` beside `used`. Never below zero. An attempt that does not state its
+// memory counts none.
 v1::Compute FreeCapacity(const v1::Compute& total, const std::vector<v1::Compute>& used);
 
 // The lowest `count` indices below `total` that are not in use; fewer when there are not enough.

@@ -1,5 +1,7 @@
 #include "worker/daemon_client.h"
 
+#include <algorithm>
+
 #include "base/file.h"
 #include "base/grpc_status.h"
 #include "base/status.h"
@@ -12,25 +14,28 @@ constexpr int kKeepaliveMilliseconds = 30'000;
 constexpr int kKeepaliveTimeoutMilliseconds = 10'000;
 constexpr int kMaxReconnectMilliseconds = 5'000;
 constexpr int kMaxReceiveBytes = 16 << 20;
+constexpr absl::Duration kConnectWait = absl::Seconds(1);
 
-std::unique_ptr<v1::WorkerService::Stub> NewStub(const std::string& target) {
+std::shared_ptr<grpc::Channel> NewChannel(const std::string& target) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMilliseconds);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMilliseconds);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectMilliseconds);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
-  // Otherwise both stubs would share one connection.
+  // Otherwise both would share one connection.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetMaxReceiveMessageSize(kMaxReceiveBytes);
-  return v1::WorkerService::NewStub(
-      grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments));
+  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
 }
 
 }  // namespace
 
+DaemonClient::Connection::Connection(const std::string& target)
+    : channel(NewChannel(target)), stub(v1::WorkerService::NewStub(channel)) {}
+
 DaemonClient::DaemonClient(const std::string& target, std::string token_file)
-    : token_file_(std::move(token_file)), stub_(NewStub(target)), renew_stub_(NewStub(target)) {}
+    : token_file_(std::move(token_file)), connection_(target), renew_connection_(target) {}
 
 absl::Status DaemonClient::ReadToken() {
   FT_ASSIGN_OR_RETURN(std::string token, ReadFile(token_file_, kMaxTokenBytes));
@@ -44,18 +49,22 @@ absl::Status DaemonClient::ReadToken() {
 }
 
 template <typename Request, typename Response, typename Method>
-absl::StatusOr<Response> DaemonClient::Call(Kind kind, v1::WorkerService::Stub& stub,
-                                            Method method, const Request& request,
-                                            absl::Duration timeout) {
+absl::StatusOr<Response> DaemonClient::Call(Kind kind, v1::WorkerService::Stub& stub, Method method,
+                                            const Request& request, absl::Duration timeout) {
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMicroseconds(timeout));
+  const auto now = std::chrono::system_clock::now();
+  context.set_deadline(now + absl::ToChronoMicroseconds(timeout));
+  // gRPC takes a connection further only while a call waits on it, and otherwise looks every 5 s. While it is broken each
+  // call fails at once, so that without this wait a daemon that is back would be found that late.
+  connection.channel->WaitForConnected(
+      now + absl::ToChronoMicroseconds(std::min(timeout, kConnectWait)));
   {
     MutexLock lock(mutex_);
     context.AddMetadata("authorization", "Bearer " + token_);
     calls_.insert({kind, &context});
   }
   Response response;
-  const grpc::Status status = (stub.*method)(&context, request, &response);
+  const grpc::Status status = (connection.stub.get()->*method)(&context, request, &response);
   {
     MutexLock lock(mutex_);
     calls_.erase({kind, &context});
@@ -80,31 +89,31 @@ absl::StatusOr<v1::OpenSessionResponse> DaemonClient::OpenSession(
     const v1::OpenSessionRequest& request, absl::Duration timeout) {
   FT_RETURN_IF_ERROR(ReadToken());
   return Call<v1::OpenSessionRequest, v1::OpenSessionResponse>(
-      Kind::kOpen, *stub_, &v1::WorkerService::Stub::OpenSession, request, timeout);
+      Kind::kOpen, connection_, &v1::WorkerService::Stub::OpenSession, request, timeout);
 }
 
 absl::StatusOr<v1::AcquireLeasesResponse> DaemonClient::AcquireLeases(
     const v1::AcquireLeasesRequest& request, absl::Duration timeout) {
   return Call<v1::AcquireLeasesRequest, v1::AcquireLeasesResponse>(
-      Kind::kAcquire, *stub_, &v1::WorkerService::Stub::AcquireLeases, request, timeout);
+      Kind::kAcquire, connection_, &v1::WorkerService::Stub::AcquireLeases, request, timeout);
 }
 
 absl::StatusOr<v1::RenewLeasesResponse> DaemonClient::RenewLeases(
     const v1::RenewLeasesRequest& request, absl::Duration timeout) {
   return Call<v1::RenewLeasesRequest, v1::RenewLeasesResponse>(
-      Kind::kRenew, *renew_stub_, &v1::WorkerService::Stub::RenewLeases, request, timeout);
+      Kind::kRenew, renew_connection_, &v1::WorkerService::Stub::RenewLeases, request, timeout);
 }
 
 absl::StatusOr<v1::ReportEventsResponse> DaemonClient::ReportEvents(
     const v1::ReportEventsRequest& request, absl::Duration timeout) {
   return Call<v1::ReportEventsRequest, v1::ReportEventsResponse>(
-      Kind::kReport, *stub_, &v1::WorkerService::Stub::ReportEvents, request, timeout);
+      Kind::kReport, connection_, &v1::WorkerService::Stub::ReportEvents, request, timeout);
 }
 
 absl::StatusOr<v1::CompleteAttemptsResponse> DaemonClient::CompleteAttempts(
     const v1::CompleteAttemptsRequest& request, absl::Duration timeout) {
   return Call<v1::CompleteAttemptsRequest, v1::CompleteAttemptsResponse>(
-      Kind::kComplete, *stub_, &v1::WorkerService::Stub::CompleteAttempts, request, timeout);
+      Kind::kComplete, connection_, &v1::WorkerService::Stub::CompleteAttempts, request, timeout);
 }
 
 }  // namespace finetuned

@@ -13,9 +13,10 @@
 
 namespace finetuned {
 
-// The worker's calls to the daemon. Renewals have a connection of their own, so that reports never hold them up. Every
-// call blocks, has a deadline and carries the token, which is read anew for each session. Errors are those of
-// worker_service.proto and of gRPC, as absl::Status with their details; CANCELLED after Cancel. Safe for concurrent use.
+// The worker's calls to the daemon. Renewals have a connection of their own, so that reports never
+// hold them up. Every call blocks, has a deadline and carries the token, which is read anew for
+// each session. Errors are those of worker_service.proto and of gRPC, as absl::Status with their
+// details; CANCELLED after Cancel. Safe for concurrent use.
 class DaemonClient {
  public:
   DaemonClient(const std::string& target, std::string token_file);
@@ -37,15 +38,21 @@ class DaemonClient {
   void CancelAll() ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
+  struct Connection {
+    explicit Connection(const std::string& target);
+    const std::shared_ptr<grpc::Channel> channel;
+    const std::unique_ptr<v1::WorkerService::Stub> stub;
+  };
+
   template <typename Request, typename Response, typename Method>
-  absl::StatusOr<Response> Call(Kind kind, v1::WorkerService::Stub& stub, Method method,
+  absl::StatusOr<Response> Call(Kind kind, const Connection& connection, Method method,
                                 const Request& request, absl::Duration timeout)
       ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status ReadToken() ABSL_LOCKS_EXCLUDED(mutex_);
 
   const std::string token_file_;
-  std::unique_ptr<v1::WorkerService::Stub> stub_;
-  std::unique_ptr<v1::WorkerService::Stub> renew_stub_;
+  const Connection connection_;
+  const Connection renew_connection_;
   Mutex mutex_;
   std::string token_ ABSL_GUARDED_BY(mutex_);
   std::set<std::pair<Kind, grpc::ClientContext*>> calls_ ABSL_GUARDED_BY(mutex_);

@@ -21,7 +21,8 @@ struct TrainerSpec {
   std::string stdout_file;
   std::string stderr_file;
   absl::Duration grace = absl::Seconds(120);
-  // File with the time since boot, in milliseconds, until which the trainer may run; empty for no limit.
+  // File with the time since boot, in milliseconds, until which the trainer may run; empty for no
+  // limit.
   std::string deadline_file;
 };
 
@@ -50,18 +51,22 @@ struct Observation {
   bool host_restarted = false;
 };
 
-// How a worker starts trainers and what becomes of them. An engine keeps all it knows in the attempt's folder, so that
-// the next agent can go on with what this one started: there is no call to adopt. Safe for concurrent use.
+// How a worker starts trainers and what becomes of them. An engine keeps all it knows in the
+// attempt's folder, so that the next agent can go on with what this one started: there is no call
+// to adopt. Safe for concurrent use.
 class Engine {
  public:
   virtual ~Engine() = default;
-  // Starts the trainer, once in the life of an attempt: one that was started before is OK and starts nothing. A
-  // program that cannot be executed is OK too, and observed as an exit. INTERNAL or RESOURCE_EXHAUSTED when the
-  // engine itself failed: nothing was started, and it may be tried again.
+  // Starts the trainer, once in the life of an attempt: one that was started before is OK and
+  // starts nothing. A program that cannot be executed is OK too, and observed as an exit. INTERNAL
+  // or RESOURCE_EXHAUSTED when the engine itself failed: nothing was started, and it may be tried
+  // again.
   virtual absl::Status Start(const AttemptDir& dir, const TrainerSpec& spec) const = 0;
-  // Where the attempt stands. kExited and kLost are final, and nothing of the trainer is alive then.
+  // Where the attempt stands. kExited and kLost are final, and nothing of the trainer is alive
+  // then.
   virtual absl::StatusOr<Observation> Observe(const AttemptDir& dir) const = 0;
-  // Asks the trainer to stop; the engine kills it after the grace. Repeating it changes nothing. Does not wait.
+  // Asks the trainer to stop; the engine kills it after the grace. Repeating it changes nothing.
+  // Does not wait.
   virtual absl::Status Stop(const AttemptDir& dir) const = 0;
   // Kills the trainer and all it has started at once. Does not wait.
   virtual absl::Status Kill(const AttemptDir& dir) const = 0;

@@ -8,8 +8,9 @@
 
 namespace finetuned {
 
-// Reads the lines that a trainer appends to its event file, from a given offset. Keeps no file open between calls and
-// nothing but the offset, so it goes on after a restart where the journal says. Not safe for concurrent use.
+// Reads the lines that a trainer appends to its event file, from a given offset. Keeps no file open
+// between calls and nothing but the offset, so it goes on after a restart where the journal says.
+// Not safe for concurrent use.
 class EventTail {
  public:
   struct Line {
@@ -25,9 +26,10 @@ class EventTail {
 
   EventTail(std::string path, int64_t offset) : path_(std::move(path)), offset_(offset) {}
 
-  // The whole lines that follow, at most about kMaxReadBytes of them; empty when there is none yet. A line without its
-  // newline stays for the next call, unless `at_end` says that nobody will write it any more. The file may not exist yet.
-  // INTERNAL when it cannot be read. A file that has become shorter than the offset is read from its end.
+  // The whole lines that follow, at most about kMaxReadBytes of them; empty when there is none yet.
+  // A line without its newline stays for the next call, unless `at_end` says that nobody will write
+  // it any more. The file may not exist yet. INTERNAL when it cannot be read. A file that has
+  // become shorter than the offset is read from its end.
   absl::StatusOr<std::vector<Line>> Read(bool at_end);
 
   int64_t offset() const { return offset_; }

@@ -77,8 +77,12 @@ TEST_F(EventTailTest, AnEndlessLineDoesNotStopTheTail) {
 }
 
 TEST_F(EventTailTest, WhatIsNotUtf8IsReplaced) {
-  EXPECT_EQ(ToValidUtf8("a\xff" "b"), "a\xEF\xBF\xBD" "b");
-  EXPECT_EQ(ToValidUtf8("\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80"), "\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80");
+  EXPECT_EQ(ToValidUtf8("a\xff"
+                        "b"),
+            "a\xEF\xBF\xBD"
+            "b");
+  EXPECT_EQ(ToValidUtf8("\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80"),
+            "\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80");
   EXPECT_EQ(ToValidUtf8("\xC0\xAF").find('\xC0'), std::string::npos);
   EXPECT_EQ(ToValidUtf8("\xED\xA0\x80").find('\xED'), std::string::npos);
   EXPECT_EQ(ToValidUtf8(std::string("\0", 1)), "\xEF\xBF\xBD");

@@ -37,7 +37,8 @@ std::string Text(const json& line, const char* key, size_t max_bytes) {
   if (text.size() > max_bytes) {
     text.resize(max_bytes);
     // Not in the middle of a character.
-    while (!text.empty() && (static_cast<unsigned char>(text.back()) & 0xC0) == 0x80) text.pop_back();
+    while (!text.empty() && (static_cast<unsigned char>(text.back()) & 0xC0) == 0x80)
+      text.pop_back();
     if (!text.empty() && static_cast<unsigned char>(text.back()) >= 0xC0) text.pop_back();
   }
   return text;

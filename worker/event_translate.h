@@ -10,7 +10,8 @@
 #include "finetuned/v1/event.pb.h"
 #include "worker/attempt_facts.h"
 
-// From a line of the trainer's event file to what the daemon is told. Pure: no files, no clock but an argument.
+// From a line of the trainer's event file to what the daemon is told. Pure: no files, no clock but
+// an argument.
 
 namespace finetuned {
 
@@ -25,7 +26,8 @@ struct CheckpointLine {
   std::map<std::string, double> metrics;
 };
 
-// What a line comes to: an event, or a checkpoint to publish first, or neither (then only the facts changed).
+// What a line comes to: an event, or a checkpoint to publish first, or neither (then only the facts
+// changed).
 struct Translated {
   std::optional<v1::RunEvent> event;
   std::optional<CheckpointLine> checkpoint;
@@ -36,14 +38,16 @@ inline constexpr size_t kMaxMetricNameBytes = 128;
 // A report is at most 64 KiB; an unknown line keeps its beginning.
 inline constexpr size_t kMaxRawJsonBytes = 48 * 1024;
 
-// Translates one line and brings the facts up to date. `now` stands in where the line has no time of its own. Never
-// fails: what is not understood becomes OTHER with the line as it came.
+// Translates one line and brings the facts up to date. `now` stands in where the line has no time
+// of its own. Never fails: what is not understood becomes OTHER with the line as it came.
 Translated TranslateLine(std::string_view line, absl::Time now, AttemptFacts& facts);
 
-// An event of type OTHER with this text as its raw JSON: as it is when it is JSON, quoted otherwise.
+// An event of type OTHER with this text as its raw JSON: as it is when it is JSON, quoted
+// otherwise.
 v1::RunEvent OtherEvent(std::string_view text, absl::Time when);
 
-// Python's json writes NaN and Infinity, which are not JSON: replaces them by null outside of strings.
+// Python's json writes NaN and Infinity, which are not JSON: replaces them by null outside of
+// strings.
 std::string WithoutNonFinite(std::string_view line);
 
 }  // namespace finetuned

@@ -13,7 +13,8 @@ const absl::Time kNow = absl::FromUnixSeconds(1'700'000'000);
 TEST(Translate, DataModelResumedAndFinished) {
   AttemptFacts facts;
   auto data = TranslateLine(
-      R"({"type":"data_validated","examples":5120,"tokens":1048576,"eval_examples":3})", kNow, facts);
+      R"({"type":"data_validated","examples":5120,"tokens":1048576,"eval_examples":3})", kNow,
+      facts);
   EXPECT_EQ(data.event->type(), v1::RunEvent::DATA_VALIDATED);
   EXPECT_EQ(data.event->data().examples(), 5120);
   EXPECT_EQ(data.event->data().eval_examples(), 3);
@@ -22,7 +23,8 @@ TEST(Translate, DataModelResumedAndFinished) {
   EXPECT_EQ(model.event->type(), v1::RunEvent::MODEL_INITIALIZED);
   EXPECT_EQ(model.event->message(), "x");
   EXPECT_EQ(TranslateLine(R"({"type":"resumed","checkpoint":"ep1-ba50","step":50})", kNow, facts)
-                .event->type(), v1::RunEvent::RESUMED);
+                .event->type(),
+            v1::RunEvent::RESUMED);
   EXPECT_EQ(facts.checkpoint_name, "ep1-ba50");
   EXPECT_EQ(facts.checkpoint_step, 50);
   EXPECT_FALSE(facts.train_finished);
@@ -37,7 +39,8 @@ TEST(Translate, ProgressHasLossMetricsAndTheTimeLeft) {
   const auto line = TranslateLine(
       R"({"ts":"2026-11-23T16:40:10Z","type":"progress","epoch":1,"epochs":1,"batch":5,"batches":56,)"
       R"("tokens":8192,"max_tokens":null,"step":5,"total_batches":20,)"
-      R"("metrics":{"train/loss":1.71,"lr":5e-7,"bad":"x"}})", kNow, facts);
+      R"("metrics":{"train/loss":1.71,"lr":5e-7,"bad":"x"}})",
+      kNow, facts);
   const v1::Progress& progress = line.event->progress();
   EXPECT_EQ(progress.batches(), 56);
   EXPECT_EQ(progress.total_steps(), 20);
@@ -50,18 +53,20 @@ TEST(Translate, ProgressHasLossMetricsAndTheTimeLeft) {
 TEST(Translate, TimeSpentInCheckpointsIsNotTrainingTime) {
   AttemptFacts facts;
   TranslateLine(R"({"ts":"2026-11-23T16:40:00Z","type":"model_initialized"})", kNow, facts);
-  TranslateLine(R"({"ts":"2026-11-23T16:40:10Z","type":"progress","step":5,"total_batches":20})", kNow,
-                facts);
+  TranslateLine(R"({"ts":"2026-11-23T16:40:10Z","type":"progress","step":5,"total_batches":20})",
+                kNow, facts);
   const auto saved = TranslateLine(
       R"({"ts":"2026-11-23T16:45:10Z","type":"checkpoint","path":"ep0-ba5","step":5,"tokens":9,)"
-      R"("huggingface":"huggingface/ba5","metrics":{"eval/loss":2.5},"complete":true})", kNow, facts);
+      R"("huggingface":"huggingface/ba5","metrics":{"eval/loss":2.5},"complete":true})",
+      kNow, facts);
   ASSERT_TRUE(saved.checkpoint.has_value());
   EXPECT_FALSE(saved.event.has_value());
   EXPECT_EQ(saved.checkpoint->name, "ep0-ba5");
   EXPECT_EQ(saved.checkpoint->huggingface, "huggingface/ba5");
   EXPECT_DOUBLE_EQ(saved.checkpoint->metrics.at("eval/loss"), 2.5);
   const auto line = TranslateLine(
-      R"({"ts":"2026-11-23T16:45:20Z","type":"progress","step":10,"total_batches":20})", kNow, facts);
+      R"({"ts":"2026-11-23T16:45:20Z","type":"progress","step":10,"total_batches":20})", kNow,
+      facts);
   EXPECT_EQ(line.event->progress().remaining_duration().seconds(), 20);
   EXPECT_EQ(FactsFromJson(FactsToJson(facts)).excluded_us, facts.excluded_us);
 }
@@ -70,8 +75,8 @@ TEST(Translate, ADurationInTokensIsEstimatedInTokens) {
   AttemptFacts facts;
   TranslateLine(R"({"ts":"2026-11-23T16:40:00Z","type":"model_initialized"})", kNow, facts);
   const auto line = TranslateLine(
-      R"({"ts":"2026-11-23T16:40:10Z","type":"progress","step":1,"tokens":100,"max_tokens":400})", kNow,
-      facts);
+      R"({"ts":"2026-11-23T16:40:10Z","type":"progress","step":1,"tokens":100,"max_tokens":400})",
+      kNow, facts);
   EXPECT_EQ(line.event->progress().remaining_duration().seconds(), 30);
 }
 
@@ -86,7 +91,8 @@ TEST(Translate, AnIncompleteCheckpointIsNotPublished) {
 TEST(Translate, EvaluationSaysWhen) {
   AttemptFacts facts;
   const auto line = TranslateLine(
-      R"({"type":"eval","step":7,"when":"after","metrics":{"eval/loss":0.5,"eval/acc":0.9}})", kNow, facts);
+      R"({"type":"eval","step":7,"when":"after","metrics":{"eval/loss":0.5,"eval/acc":0.9}})", kNow,
+      facts);
   EXPECT_EQ(line.event->type(), v1::RunEvent::EVALUATED);
   EXPECT_EQ(line.event->evaluation().when(), v1::Evaluation::AFTER);
   EXPECT_DOUBLE_EQ(line.event->evaluation().loss(), 0.5);
@@ -95,8 +101,11 @@ TEST(Translate, EvaluationSaysWhen) {
 
 TEST(Translate, FailedAndPreemptAckOnlyChangeTheFacts) {
   AttemptFacts facts;
-  EXPECT_FALSE(TranslateLine(R"({"type":"failed","code":"UNKNOWN_EXAMPLE_TYPE","message":"m","attribution":"user"})",
-                             kNow, facts).event.has_value());
+  EXPECT_FALSE(
+      TranslateLine(
+          R"({"type":"failed","code":"UNKNOWN_EXAMPLE_TYPE","message":"m","attribution":"user"})",
+          kNow, facts)
+          .event.has_value());
   EXPECT_EQ(facts.failure_code, "UNKNOWN_EXAMPLE_TYPE");
   EXPECT_EQ(facts.failure_attribution, "user");
   EXPECT_FALSE(TranslateLine(R"({"type":"preempt_ack","checkpoint":"ep1-ba5"})", kNow, facts)
@@ -118,13 +127,14 @@ TEST(Translate, WhatIsNotKnownIsKeptAsItCame) {
 TEST(Translate, NumbersThatAreNoneDoNotSpoilTheLine) {
   AttemptFacts facts;
   const auto line = TranslateLine(
-      R"({"type":"progress","step":5,"metrics":{"train/loss":NaN,"NaN \" Infinity":-Infinity,"lr":1e-3}})", kNow,
-      facts);
+      R"({"type":"progress","step":5,"metrics":{"train/loss":NaN,"NaN \" Infinity":-Infinity,"lr":1e-3}})",
+      kNow, facts);
   ASSERT_EQ(line.event->type(), v1::RunEvent::TRAIN_UPDATED);
   EXPECT_FALSE(line.event->progress().has_train_loss());
   EXPECT_EQ(line.event->progress().metrics().size(), 1u);
   EXPECT_EQ(WithoutNonFinite(R"({"a":"NaN","b":NaN})"), R"({"a":"NaN","b":null})");
-  const auto odd = TranslateLine(R"({"type":"progress","step":-5,"tokens":1e300,"batch":"x"})", kNow, facts);
+  const auto odd =
+      TranslateLine(R"({"type":"progress","step":-5,"tokens":1e300,"batch":"x"})", kNow, facts);
   EXPECT_EQ(odd.event->progress().step(), 0);
   EXPECT_EQ(odd.event->progress().tokens(), 0);
 }

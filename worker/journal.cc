@@ -17,7 +17,8 @@ namespace {
 constexpr size_t kMaxJournalBytes = size_t{1} << 30;
 constexpr size_t kMaxPayloadBytes = 1 << 20;
 constexpr size_t kHeaderBytes = 8;
-// Kinds of frames: a number, an offset, the facts and, in a kReport, the report; a kState sets number and ack.
+// Kinds of frames: a number, an offset, the facts and, in a kReport, the report; a kState sets
+// number and ack.
 enum Kind : uint8_t { kReport = 1, kFacts = 2, kAck = 3, kState = 4 };
 
 uint32_t Crc32(std::string_view data) {
@@ -167,7 +168,8 @@ absl::Status Journal::AppendLocked(std::vector<Entry> entries) {
   std::vector<Entry> todo;
   std::optional<Entry> merged = merged_;
   for (Entry& entry : entries) {
-    const bool is_update = entry.event.has_value() && entry.event->type() == v1::RunEvent::TRAIN_UPDATED;
+    const bool is_update =
+        entry.event.has_value() && entry.event->type() == v1::RunEvent::TRAIN_UPDATED;
     if (is_update && kept_.size() + todo.size() >= limits_.merge_above) {
       merged = std::move(entry);
       continue;
@@ -233,7 +235,8 @@ absl::Status Journal::Write(const std::string& frames) {
     if (written <= 0) {
       const int error = errno;
       // What was half written is overwritten by the next try; a crash before it leaves a torn end.
-      if (ftruncate(fd_, static_cast<off_t>(file_bytes_)) != 0) return ErrnoError(errno, "cannot cut", path_);
+      if (ftruncate(fd_, static_cast<off_t>(file_bytes_)) != 0)
+        return ErrnoError(errno, "cannot cut", path_);
       return ErrnoError(error, "cannot write", path_);
     }
     done += static_cast<size_t>(written);
@@ -260,8 +263,7 @@ absl::Status Journal::Ack(int64_t number) {
   frame.kind = kAck;
   frame.number = acked_;
   const std::string text = Encode(frame);
-  const ssize_t written =
-      pwrite(fd_, text.data(), text.size(), static_cast<off_t>(file_bytes_));
+  const ssize_t written = pwrite(fd_, text.data(), text.size(), static_cast<off_t>(file_bytes_));
   if (written == static_cast<ssize_t>(text.size())) file_bytes_ += text.size();
   return absl::OkStatus();
 }
@@ -276,7 +278,8 @@ absl::Status Journal::Rewrite() {
   state.facts = FactsToJson(facts_);
   std::string content = Encode(state);
   for (const Kept& kept : kept_) {
-    // Offset and facts of the end: nothing between is ever returned to, because the file is replaced whole.
+    // Offset and facts of the end: nothing between is ever returned to, because the file is
+    // replaced whole.
     Frame frame;
     frame.kind = kReport;
     frame.number = kept.report.number();

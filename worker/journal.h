@@ -15,29 +15,35 @@
 
 namespace finetuned {
 
-// The durable list of one attempt's reports that the daemon has not acknowledged. A report is here before it is sent, and
-// stays until it is acknowledged, over crashes of the agent and of the host. Reports are numbered 1, 2, 3, ... without a gap.
+// The durable list of one attempt's reports that the daemon has not acknowledged. A report is here
+// before it is sent, and stays until it is acknowledged, over crashes of the agent and of the host.
+// Reports are numbered 1, 2, 3, ... without a gap.
 //
-// Every record also holds how far into the trainer's event file it reaches, and the facts known there. A restarted agent
-// reads on from offset() with facts(): no line is lost, none is reported twice.
+// Every record also holds how far into the trainer's event file it reaches, and the facts known
+// there. A restarted agent reads on from offset() with facts(): no line is lost, none is reported
+// twice.
 //
-// On disk: frames of {length, CRC-32, payload}, appended and synced. A torn frame at the end, left by a crash, is cut off
-// when the journal is opened; a damaged one further in ends it there likewise, and the lines behind are read again.
+// On disk: frames of {length, CRC-32, payload}, appended and synced. A torn frame at the end, left
+// by a crash, is cut off when the journal is opened; a damaged one further in ends it there
+// likewise, and the lines behind are read again.
 //
 // Safe for concurrent use: one thread appends, another sends and acknowledges.
 class Journal {
  public:
   struct Limits {
-    // Above this many unacknowledged reports TRAIN_UPDATED is merged: only the newest is kept, and numbered later.
+    // Above this many unacknowledged reports TRAIN_UPDATED is merged: only the newest is kept, and
+    // numbered later.
     size_t merge_above = 1000;
-    // Above these the journal is full: the caller stops reading the trainer's lines, which wait in their file.
+    // Above these the journal is full: the caller stops reading the trainer's lines, which wait in
+    // their file.
     size_t full_reports = 10'000;
     size_t full_bytes = 64 << 20;
     // The file is rewritten without acknowledged reports when it has grown to this.
     size_t rewrite_bytes = 1 << 20;
   };
 
-  // Opens or creates the journal. INTERNAL or RESOURCE_EXHAUSTED when the file cannot be read or written.
+  // Opens or creates the journal. INTERNAL or RESOURCE_EXHAUSTED when the file cannot be read or
+  // written.
   static absl::StatusOr<std::unique_ptr<Journal>> Open(const std::string& path,
                                                        const Limits& limits);
   static absl::StatusOr<std::unique_ptr<Journal>> Open(const std::string& path) {
@@ -53,8 +59,9 @@ class Journal {
     int64_t offset = 0;
     AttemptFacts facts;
   };
-  // Keeps entries in their order and syncs once. Sets facts.checkpoint_report for CHECKPOINT_SAVED. After an error none
-  // of them counts as kept, the file is as before, and the call may be repeated.
+  // Keeps entries in their order and syncs once. Sets facts.checkpoint_report for CHECKPOINT_SAVED.
+  // After an error none of them counts as kept, the file is as before, and the call may be
+  // repeated.
   absl::Status Append(std::vector<Entry> entries) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Keeps the merged TRAIN_UPDATED that is held back, if there is one: at the end of the attempt.
@@ -63,7 +70,8 @@ class Journal {
   // All reports up to `number` are committed at the daemon. Lower than before is ignored.
   absl::Status Ack(int64_t number) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Gives an unacknowledged report another content: one that the daemon refuses would block all behind it.
+  // Gives an unacknowledged report another content: one that the daemon refuses would block all
+  // behind it.
   void Replace(int64_t number, const v1::RunEvent& event) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // The first unacknowledged reports, at most so many and so many bytes (but one at least).

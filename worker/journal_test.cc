@@ -31,8 +31,9 @@ class JournalTest : public ::testing::Test {
 
 TEST_F(JournalTest, ReportsAreNumberedFromOneAndSurviveARestart) {
   auto journal = Open();
-  ASSERT_TRUE(journal->Append({Entry(v1::RunEvent::STARTED, 0),
-                               Entry(v1::RunEvent::TRAIN_UPDATED, 10, 7)}).ok());
+  ASSERT_TRUE(
+      journal->Append({Entry(v1::RunEvent::STARTED, 0), Entry(v1::RunEvent::TRAIN_UPDATED, 10, 7)})
+          .ok());
   Journal::Entry facts_only;
   facts_only.offset = 25;
   facts_only.facts.preempt_acknowledged = true;
@@ -109,10 +110,12 @@ TEST_F(JournalTest, AboveTheLimitOnlyProgressIsMergedAndTheNewestIsKept) {
   Journal::Limits limits;
   limits.merge_above = 2;
   auto journal = Open(limits);
-  ASSERT_TRUE(journal->Append({Entry(v1::RunEvent::STARTED, 1),
-                               Entry(v1::RunEvent::TRAIN_UPDATED, 2, 1),
-                               Entry(v1::RunEvent::TRAIN_UPDATED, 3, 2),
-                               Entry(v1::RunEvent::TRAIN_UPDATED, 4, 3)}).ok());
+  ASSERT_TRUE(
+      journal
+          ->Append({Entry(v1::RunEvent::STARTED, 1), Entry(v1::RunEvent::TRAIN_UPDATED, 2, 1),
+                    Entry(v1::RunEvent::TRAIN_UPDATED, 3, 2),
+                    Entry(v1::RunEvent::TRAIN_UPDATED, 4, 3)})
+          .ok());
   EXPECT_EQ(journal->last_number(), 2);
   EXPECT_EQ(journal->offset(), 2) << "merged lines are read again after a restart";
   ASSERT_TRUE(journal->Append({Entry(v1::RunEvent::EVALUATED, 5, 3)}).ok());

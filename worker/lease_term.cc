@@ -26,7 +26,8 @@ void LeaseTerm::Answered(absl::Duration sent, absl::Duration self_stop) {
   answered_ = sent;
   self_stop_ = self_stop;
   const int64_t end_ms = absl::ToInt64Milliseconds(sent + self_stop);
-  const absl::Status status = WriteFileAtomically(file_, std::to_string(end_ms) + " " + BootId() + "\n");
+  const absl::Status status =
+      WriteFileAtomically(file_, std::to_string(end_ms) + " " + BootId() + "\n");
   if (!status.ok()) {
     Log(LogLevel::kError, "cannot tell the trainers' shims how long they may run",
         {{"error", status}});

@@ -8,12 +8,13 @@
 
 namespace finetuned {
 
-// How long this worker may run its trainers. The right reaches from the moment a renewal was *sent* that was answered, for
-// the self-stop time; an answer that does not come does not prolong it. Times are since boot, so that a clock that is set, or
-// a host that sleeps, cannot stretch it.
+// How long this worker may run its trainers. The right reaches from the moment a renewal was *sent*
+// that was answered, for the self-stop time; an answer that does not come does not prolong it.
+// Times are since boot, so that a clock that is set, or a host that sleeps, cannot stretch it.
 //
-// The end is also in a file that every shim reads, so that trainers stop in time when there is no agent at all, and
-// from which the next agent learns how long its predecessor's right reaches. Safe for concurrent use.
+// The end is also in a file that every shim reads, so that trainers stop in time when there is no
+// agent at all, and from which the next agent learns how long its predecessor's right reaches. Safe
+// for concurrent use.
 class LeaseTerm {
  public:
   // Reads the end that an agent before has left, if it did.

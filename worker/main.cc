@@ -39,9 +39,8 @@ int Fail(const absl::Status& status) {
   for (const finetuned::FieldViolation& violation : finetuned::Violations(status)) {
     fprintf(stderr, "  %s: %s\n", violation.field.c_str(), violation.description.c_str());
   }
-  return finetuned::ErrorReason(status) == "WORK_DIR_IN_USE"
-             ? finetuned::Agent::kExitWorkDirInUse
-             : finetuned::Agent::kExitRefused;
+  return finetuned::ErrorReason(status) == "WORK_DIR_IN_USE" ? finetuned::Agent::kExitWorkDirInUse
+                                                             : finetuned::Agent::kExitRefused;
 }
 
 }  // namespace
@@ -67,7 +66,8 @@ int main(int argc, char** argv) {
     if (app.count("--" + path) > 0) sources.overrides.emplace_back(path, value);
   }
 
-  // Before the first thread: every one inherits it, and the signals wait for the one that takes them.
+  // Before the first thread: every one inherits it, and the signals wait for the one that takes
+  // them.
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);

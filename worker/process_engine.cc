@@ -78,7 +78,8 @@ absl::StatusOr<ExitRecord> ReadExitFile(const AttemptDir& dir) {
   return record;
 }
 
-// Whether a shim holds the attempt. Asking does not take the lock, so it cannot get in a starting shim's way.
+// Whether a shim holds the attempt. Asking does not take the lock, so it cannot get in a starting
+// shim's way.
 absl::StatusOr<bool> LockIsHeld(const AttemptDir& dir) {
   const std::string path = dir.File("shim.lock");
   const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
@@ -136,11 +137,12 @@ absl::Status SignalShim(const ShimFile& shim, int signal_number) {
   return status;
 }
 
-// Kills what a shim that was itself killed has left: what is in its session, and what carries the attempt's event file in
-// its environment. Returns how many there were.
+// Kills what a shim that was itself killed has left: what is in its session, and what carries the
+// attempt's event file in its environment. Returns how many there were.
 int KillLeftovers(const AttemptDir& dir, const ShimFile& shim) {
   const absl::StatusOr<ProcessStat> leader = ReadProcessStat(std::to_string(shim.pid));
-  // While our session has a member, nobody else gets its number; a leader that is alive is another session's.
+  // While our session has a member, nobody else gets its number; a leader that is alive is another
+  // session's.
   const bool session_is_ours = !leader.ok();
   const std::string mark = std::string("FINETUNED_EVENTS=") + dir.File("events.jsonl");
   const absl::StatusOr<std::vector<ArtifactStore::Entry>> entries = ArtifactStore("/proc").List("");
@@ -160,7 +162,8 @@ int KillLeftovers(const AttemptDir& dir, const ShimFile& shim) {
              (std::string(1, '\0') + *environment).find('\0' + mark + '\0') != std::string::npos;
     }
     if (!ours) continue;
-    const absl::StatusOr<std::string> state = ReadFile("/proc/" + entry.name + "/stat", kMaxProcBytes);
+    const absl::StatusOr<std::string> state =
+        ReadFile("/proc/" + entry.name + "/stat", kMaxProcBytes);
     if (state.ok() && state->find(") Z ") != std::string::npos) continue;
     ++count;
     kill(pid, SIGKILL);
@@ -178,9 +181,8 @@ std::string BootId() {
 absl::Status ProcessEngine::Start(const AttemptDir& dir, const TrainerSpec& spec) const {
   char grace[32];
   snprintf(grace, sizeof grace, "%.3f", absl::ToDoubleSeconds(spec.grace));
-  std::vector<std::string> argv = {shim_,      "--attempt-dir", dir.path(),  "--grace",
-                                   grace,      "--stdout",      spec.stdout_file, "--stderr",
-                                   spec.stderr_file};
+  std::vector<std::string> argv = {shim_,      "--attempt-dir",  dir.path(), "--grace",       grace,
+                                   "--stdout", spec.stdout_file, "--stderr", spec.stderr_file};
   if (!spec.cwd.empty()) argv.insert(argv.end(), {"--cwd", spec.cwd});
   if (!spec.deadline_file.empty()) {
     argv.insert(argv.end(), {"--deadline-file", spec.deadline_file});
@@ -203,11 +205,12 @@ absl::Status ProcessEngine::Start(const AttemptDir& dir, const TrainerSpec& spec
   while (waitpid(pid, &wait_status, 0) < 0) {
     if (errno != EINTR) return ErrnoError(errno, "cannot wait for", shim_);
   }
-  if (WIFEXITED(wait_status) && (WEXITSTATUS(wait_status) == 0 ||
-                                 WEXITSTATUS(wait_status) == kShimAlreadyStarted)) {
+  if (WIFEXITED(wait_status) &&
+      (WEXITSTATUS(wait_status) == 0 || WEXITSTATUS(wait_status) == kShimAlreadyStarted)) {
     return absl::OkStatus();
   }
-  return absl::InternalError("finetuned-shim could not start the trainer; its message is in the log");
+  return absl::InternalError(
+      "finetuned-shim could not start the trainer; its message is in the log");
 }
 
 absl::StatusOr<Observation> ProcessEngine::Observe(const AttemptDir& dir) const {

@@ -6,8 +6,9 @@
 
 namespace finetuned {
 
-// Starts each trainer as a process of this host, under `finetuned-shim`, which outlives the agent. Whether the shim lives is
-// told by its lock on shim.lock, not by its number, which another process may have by now.
+// Starts each trainer as a process of this host, under `finetuned-shim`, which outlives the agent.
+// Whether the shim lives is told by its lock on shim.lock, not by its number, which another process
+// may have by now.
 class ProcessEngine final : public Engine {
  public:
   // `shim` is the path of the program.

@@ -1,7 +1,7 @@
 #include "worker/process_engine.h"
 
-#include <gtest/gtest.h>
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -116,15 +116,17 @@ TEST_F(ProcessEngineTest, KillDoesNotWaitForTheGrace) {
 
 TEST_F(ProcessEngineTest, NothingThatTheTrainerStartedIsLeft) {
   // A grandchild in a session of its own, whose parent is gone.
-  Start(Spec("setsid sh -c 'trap \"\" TERM HUP; echo $$ > orphan.tmp; mv orphan.tmp orphan; "
-             "while :; do sleep 0.05; done' & while [ ! -e orphan ]; do sleep 0.01; done; exit 0"));
+  Start(
+      Spec("setsid sh -c 'trap \"\" TERM HUP; echo $$ > orphan.tmp; mv orphan.tmp orphan; "
+           "while :; do sleep 0.05; done' & while [ ! -e orphan ]; do sleep 0.01; done; exit 0"));
   const pid_t orphan = PidIn("orphan");
   EXPECT_EQ(WaitForExit().exit_code, 0);
   EXPECT_NE(kill(orphan, 0), 0) << "the exit is written when all are gone";
 }
 
 TEST_F(ProcessEngineTest, AnAttemptIsStartedOnceWhateverIsTried) {
-  const TrainerSpec spec = Spec("echo x >> starts; echo > ready; while [ ! -e go ]; do sleep 0.05; done");
+  const TrainerSpec spec =
+      Spec("echo x >> starts; echo > ready; while [ ! -e go ]; do sleep 0.05; done");
   Start(spec);
   ASSERT_TRUE(WaitForFile("ready"));
   for (int i = 0; i < 3; ++i) Start(spec);
@@ -154,7 +156,8 @@ TEST_F(ProcessEngineTest, TheShimOutlivesWhoStartedIt) {
 }
 
 TEST_F(ProcessEngineTest, AKilledShimLeavesALostAttemptAndNoTrainer) {
-  Start(Spec("sh -c 'echo $$ > inner.tmp; mv inner.tmp inner; while :; do sleep 0.05; done' & wait"));
+  Start(
+      Spec("sh -c 'echo $$ > inner.tmp; mv inner.tmp inner; while :; do sleep 0.05; done' & wait"));
   const pid_t inner = PidIn("inner");
   ASSERT_EQ(kill(ShimFile()["pid"].get<pid_t>(), SIGKILL), 0);
   ASSERT_TRUE(Eventually([&] { return State() == Observation::State::kLost; }));
@@ -171,7 +174,8 @@ TEST_F(ProcessEngineTest, WithoutAnAgentTheShimStopsTheTrainerWhenItsTimeIsOver)
   TrainerSpec spec = Spec("echo > ready; while :; do sleep 0.05; done");
   spec.deadline_file = work_ + "/deadline";
   const auto in = [](absl::Duration left) {
-    return std::to_string(absl::ToInt64Milliseconds(RealClock::Get().SinceBoot() + left)) + " boot\n";
+    return std::to_string(absl::ToInt64Milliseconds(RealClock::Get().SinceBoot() + left)) +
+           " boot\n";
   };
   ASSERT_TRUE(WriteFileAtomically(spec.deadline_file, in(absl::Hours(1))).ok());
   Start(spec);
@@ -197,8 +201,9 @@ TEST_F(ProcessEngineTest, AFolderIsNotRemovedUnderARunningShimAndNoneStartsInARe
 TEST_F(ProcessEngineTest, TheTrainerSeesOnlyWhatItIsGiven) {
   setenv("FINETUNED_TEST_SECRET", "secret", 1);
   const int leak = open("/etc/passwd", O_RDONLY);
-  Start(Spec("env > environment; ls /proc/self/fd | wc -l > fds; kill -l > /dev/null; "
-             "grep SigBlk /proc/self/status > blocked"));
+  Start(
+      Spec("env > environment; ls /proc/self/fd | wc -l > fds; kill -l > /dev/null; "
+           "grep SigBlk /proc/self/status > blocked"));
   WaitForExit();
   close(leak);
   unsetenv("FINETUNED_TEST_SECRET");

@@ -8,9 +8,10 @@
 
 namespace finetuned {
 
-// Lets one TRAIN_UPDATED a second through, always the newest, and none is lost before another kind of event: the last
-// one of a stretch comes right before what follows. What is held back is not in the journal, so its line is read
-// again after a restart. Time is an argument. Not safe for concurrent use.
+// Lets one TRAIN_UPDATED a second through, always the newest, and none is lost before another kind
+// of event: the last one of a stretch comes right before what follows. What is held back is not in
+// the journal, so its line is read again after a restart. Time is an argument. Not safe for
+// concurrent use.
 class ProgressLimiter {
  public:
   static constexpr absl::Duration kInterval = absl::Seconds(1);

@@ -111,7 +111,8 @@ absl::Status Publisher::Prune(const v1::Lease& lease, int64_t newest_step) const
     for (const auto& [path, sha256] : published->manifest.also) old.also.push_back(path);
     found.push_back(std::move(old));
   }
-  std::sort(found.begin(), found.end(), [](const Old& a, const Old& b) { return a.batch > b.batch; });
+  std::sort(found.begin(), found.end(),
+            [](const Old& a, const Old& b) { return a.batch > b.batch; });
   for (size_t i = static_cast<size_t>(keep); i < found.size(); ++i) {
     // The checkpoint goes first: a folder that lists another that is gone would be incomplete.
     FT_RETURN_IF_ERROR(store_.Delete(Join(folder, found[i].name)));

@@ -10,9 +10,10 @@
 
 namespace finetuned {
 
-// Moves an attempt's checkpoints from its staging folder, `<artifact_path>/attempts/<epoch>/checkpoints`, to the run's
-// checkpoints folder, where they are complete and durable from the first moment, and deletes those no longer wanted.
-// Safe for concurrent use by different attempts.
+// Moves an attempt's checkpoints from its staging folder,
+// `<artifact_path>/attempts/<epoch>/checkpoints`, to the run's checkpoints folder, where they are
+// complete and durable from the first moment, and deletes those no longer wanted. Safe for
+// concurrent use by different attempts.
 class Publisher {
  public:
   explicit Publisher(const ArtifactStore& store) : store_(store) {}
@@ -20,14 +21,16 @@ class Publisher {
   // The staging folder, relative to the root.
   static std::string StagingPath(const v1::Lease& lease);
 
-  // Publishes both folders of a checkpoint and points `latest-sharded-rank0.symlink` at it; returns the event
-  // CHECKPOINT_SAVED. May be repeated after a crash or an error. INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS: it will never
-  // work; FAILED_PRECONDITION: the lease is not held, or a later attempt has published that name; others may pass.
+  // Publishes both folders of a checkpoint and points `latest-sharded-rank0.symlink` at it; returns
+  // the event CHECKPOINT_SAVED. May be repeated after a crash or an error. INVALID_ARGUMENT,
+  // NOT_FOUND, DATA_LOSS: it will never work; FAILED_PRECONDITION: the lease is not held, or a
+  // later attempt has published that name; others may pass.
   absl::StatusOr<v1::RunEvent> Publish(const v1::Lease& lease, const CheckpointLine& line,
                                        const std::function<bool()>& may_publish) const;
 
-  // Deletes this run's published checkpoints older than the newest `spec.save_num_to_keep`. To be called when the
-  // newest, `newest_step`, is acknowledged. Later ones, and those of other runs, are left alone.
+  // Deletes this run's published checkpoints older than the newest `spec.save_num_to_keep`. To be
+  // called when the newest, `newest_step`, is acknowledged. Later ones, and those of other runs,
+  // are left alone.
   absl::Status Prune(const v1::Lease& lease, int64_t newest_step) const;
 
  private:

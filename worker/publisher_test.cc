@@ -74,8 +74,10 @@ TEST_F(PublisherTest, OnlyTheNewestOfThisRunAreKept) {
     ASSERT_TRUE(publisher_.Publish(lease_, Stage(batch), yes_).ok());
   }
   // Another run's, and one that nobody published, in the same folder.
-  ASSERT_TRUE(store_.Put("runs/7/checkpoints/ep0-ba1/manifest.json",
-                         R"({"files":[],"source":"runs/8/attempts/1/checkpoints/ep0-ba1"})").ok());
+  ASSERT_TRUE(store_
+                  .Put("runs/7/checkpoints/ep0-ba1/manifest.json",
+                       R"({"files":[],"source":"runs/8/attempts/1/checkpoints/ep0-ba1"})")
+                  .ok());
   ASSERT_TRUE(store_.Put("runs/7/checkpoints/ep0-ba2/x", "x").ok());
   ASSERT_TRUE(publisher_.Prune(lease_, 50).ok());
   EXPECT_TRUE(store_.Head("runs/7/checkpoints/ep1-ba100").ok()) << "not acknowledged yet";

@@ -11,8 +11,8 @@
 
 namespace finetuned {
 
-// Sends what attempts have in their journals, then their ends. One call is in flight; what comes meanwhile goes with the
-// next. Whatever is not answered is sent again. Used by one thread.
+// Sends what attempts have in their journals, then their ends. One call is in flight; what comes
+// meanwhile goes with the next. Whatever is not answered is sent again. Used by one thread.
 class Reporter {
  public:
   // Limits of one call: those of the proto, and room within the daemon's 1 MiB.
@@ -22,8 +22,9 @@ class Reporter {
 
   explicit Reporter(DaemonClient& client) : client_(client) {}
 
-  // One round over the attempts: at most one call of each kind. Returns whether it brought anything forward; the error
-  // of a call otherwise. Attempts whose lease is lost are abandoned, those whose end is stored are completed.
+  // One round over the attempts: at most one call of each kind. Returns whether it brought anything
+  // forward; the error of a call otherwise. Attempts whose lease is lost are abandoned, those whose
+  // end is stored are completed.
   absl::StatusOr<bool> Send(int64_t session, const std::vector<std::shared_ptr<Attempt>>& attempts,
                             absl::Duration timeout);
 

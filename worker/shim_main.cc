@@ -1,15 +1,19 @@
-// finetuned-shim: the parent of one attempt's trainer. See worker/README.md for its files and its rules.
+// finetuned-shim: the parent of one attempt's trainer. See worker/README.md for its files and its
+// rules.
 //
-//   finetuned-shim --attempt-dir DIR --grace SECONDS --stdout FILE --stderr FILE [--cwd DIR] [--deadline-file FILE]
+//   finetuned-shim --attempt-dir DIR --grace SECONDS --stdout FILE --stderr FILE [--cwd DIR]
+//   [--deadline-file FILE]
 //                  -- TRAINER [ARGUMENT...]
 //
-// It returns as soon as the trainer is started and goes on as a daemon: its parent is init, it has a session of its own,
-// and it outlives the agent. It links nothing but libc, so that it costs next to nothing and cannot be broken by a library.
+// It returns as soon as the trainer is started and goes on as a daemon: its parent is init, it has
+// a session of its own, and it outlives the agent. It links nothing but libc, so that it costs next
+// to nothing and cannot be broken by a library.
 //
-// Exit status of the starting process: 0 the trainer was started (or its start failed and exit.json says so); 3 this
-// attempt was started before; 64 wrong usage; 1 anything else.
+// Exit status of the starting process: 0 the trainer was started (or its start failed and exit.json
+// says so); 3 this attempt was started before; 64 wrong usage; 1 anything else.
 //
-// Signals: SIGTERM asks the trainer's process group to stop and kills it after the grace; SIGUSR1 kills it at once.
+// Signals: SIGTERM asks the trainer's process group to stop and kills it after the grace; SIGUSR1
+// kills it at once.
 
 #include <dirent.h>
 #include <errno.h>
@@ -85,7 +89,8 @@ ssize_t ReadSmall(int dir_fd, const char* path, char* buffer, size_t size) {
   return static_cast<ssize_t>(used);
 }
 
-// Parses /proc/PID/stat behind the command's name, which may hold anything: state, parent, ..., start time.
+// Parses /proc/PID/stat behind the command's name, which may hold anything: state, parent, ...,
+// start time.
 bool ReadStat(const char* pid, pid_t* parent, unsigned long long* start_ticks) {
   char path[64];
   char text[1024];
@@ -122,7 +127,8 @@ bool WriteAtomically(int dir_fd, const char* name, const char* content) {
   return synced && renameat(dir_fd, temporary, dir_fd, name) == 0 && fsync(dir_fd) == 0;
 }
 
-// How often the kernel has killed in this process's memory cgroup for want of memory; -1 where it cannot be read.
+// How often the kernel has killed in this process's memory cgroup for want of memory; -1 where it
+// cannot be read.
 int64_t OomKills() {
   char text[4096];
   if (ReadSmall(AT_FDCWD, "/proc/self/cgroup", text, sizeof text) <= 0) return -1;
@@ -135,8 +141,10 @@ int64_t OomKills() {
     const bool unified = controllers[1] == ':';
     if (!unified && strncmp(controllers + 1, "memory:", 7) != 0) continue;
     char file[PATH_MAX];
-    snprintf(file, sizeof file, unified ? "/sys/fs/cgroup%s/memory.events"
-                                        : "/sys/fs/cgroup/memory%s/memory.oom_control", path + 1);
+    snprintf(
+        file, sizeof file,
+        unified ? "/sys/fs/cgroup%s/memory.events" : "/sys/fs/cgroup/memory%s/memory.oom_control",
+        path + 1);
     char content[1024];
     if (ReadSmall(AT_FDCWD, file, content, sizeof content) <= 0) continue;
     const char* found = strstr(content, "oom_kill ");
@@ -177,13 +185,15 @@ Options Parse(int argc, char** argv) {
       options.stderr_file == nullptr || options.grace_ms < 0) {
     Die(kExitUsage,
         "usage: finetuned-shim --attempt-dir DIR --grace SECONDS --stdout FILE --stderr FILE "
-        "[--cwd DIR] [--deadline-file FILE] -- TRAINER [ARGUMENT...]", 0);
+        "[--cwd DIR] [--deadline-file FILE] -- TRAINER [ARGUMENT...]",
+        0);
   }
   options.argv = argv + i + 1;
   return options;
 }
 
-// The lock is of the open file, not of the process: it passes to the daemon through fork and ends with the last copy.
+// The lock is of the open file, not of the process: it passes to the daemon through fork and ends
+// with the last copy.
 int TakeLock(int dir_fd) {
   const int fd = openat(dir_fd, "shim.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd < 0) Die(1, "cannot open shim.lock", errno);
@@ -279,8 +289,8 @@ void Reap(Child& trainer) {
   }
 }
 
-// Sends SIGKILL to each child of this process. As subreaper it becomes the parent of every orphan beneath it, so
-// repeating this until there is none reaches all.
+// Sends SIGKILL to each child of this process. As subreaper it becomes the parent of every orphan
+// beneath it, so repeating this until there is none reaches all.
 void KillChildren() {
   DIR* proc = opendir("/proc");
   if (proc == nullptr) return;
@@ -368,16 +378,19 @@ void WriteExitFile(int dir_fd, const Child& trainer, const Ending& ending, int64
   const int64_t oom_after = OomKills();
   const int64_t oom = oom_before >= 0 && oom_after >= 0 ? oom_after - oom_before : -1;
   char text[1024];
-  snprintf(text, sizeof text,
-           "{\"exit_code\":%d,\"signal\":%d,\"start_error\":%d,\"signaled_by_worker\":%s,"
-           "\"deadline_passed\":%s,\"oom_kills\":%lld,\"user_seconds\":%.3f,\"system_seconds\":%.3f,"
-           "\"max_rss_bytes\":%lld,\"end_time_us\":%lld}\n",
-           exit_code, signal_number, trainer.start_error, ending.signaled ? "true" : "false",
-           ending.deadline_passed ? "true" : "false", static_cast<long long>(oom),
-           static_cast<double>(usage.ru_utime.tv_sec) + static_cast<double>(usage.ru_utime.tv_usec) / 1e6,
-           static_cast<double>(usage.ru_stime.tv_sec) + static_cast<double>(usage.ru_stime.tv_usec) / 1e6,
-           static_cast<long long>(usage.ru_maxrss) * 1024,
-           static_cast<long long>(now.tv_sec) * 1000000 + now.tv_nsec / 1000);
+  snprintf(
+      text, sizeof text,
+      "{\"exit_code\":%d,\"signal\":%d,\"start_error\":%d,\"signaled_by_worker\":%s,"
+      "\"deadline_passed\":%s,\"oom_kills\":%lld,\"user_seconds\":%.3f,\"system_seconds\":%.3f,"
+      "\"max_rss_bytes\":%lld,\"end_time_us\":%lld}\n",
+      exit_code, signal_number, trainer.start_error, ending.signaled ? "true" : "false",
+      ending.deadline_passed ? "true" : "false", static_cast<long long>(oom),
+      static_cast<double>(usage.ru_utime.tv_sec) +
+          static_cast<double>(usage.ru_utime.tv_usec) / 1e6,
+      static_cast<double>(usage.ru_stime.tv_sec) +
+          static_cast<double>(usage.ru_stime.tv_usec) / 1e6,
+      static_cast<long long>(usage.ru_maxrss) * 1024,
+      static_cast<long long>(now.tv_sec) * 1000000 + now.tv_nsec / 1000);
   // A full disk may pass; without this file the attempt counts as lost, so it is worth waiting for.
   for (int i = 0; i < 600 && !WriteAtomically(dir_fd, "exit.json", text); ++i) {
     timespec wait = {0, 500 * 1000000L};
@@ -403,8 +416,8 @@ int main(int argc, char** argv) {
   if (fstatat(dir_fd, "shim.json", &info, 0) == 0 || fstatat(dir_fd, "exit.json", &info, 0) == 0) {
     Die(kExitAlreadyStarted, "this attempt was started before", 0);
   }
-  // An agent that removes the folder takes the lock, then renames it: whoever has the lock and still finds the folder by
-  // its name comes before that.
+  // An agent that removes the folder takes the lock, then renames it: whoever has the lock and
+  // still finds the folder by its name comes before that.
   struct stat named;
   if (fstat(dir_fd, &info) != 0 || stat(options.attempt_dir, &named) != 0 ||
       info.st_ino != named.st_ino || info.st_dev != named.st_dev) {

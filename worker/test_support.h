@@ -1,6 +1,7 @@
 #pragma once
 
-// Helpers of this room's tests. Nothing here sleeps blindly: Eventually polls a condition until a deadline.
+// Helpers of this room's tests. Nothing here sleeps blindly: Eventually polls a condition until a
+// deadline.
 
 #include <gtest/gtest.h>
 #include <poll.h>

@@ -20,7 +20,8 @@ std::string AttemptFolder(const v1::Lease& lease) {
   return lease.artifact_path() + "/attempts/" + std::to_string(lease.attempt().epoch());
 }
 
-// A port that nobody listens on now; 0 when there is none. The trainer may still find it taken, and says so then.
+// A port that nobody listens on now; 0 when there is none. The trainer may still find it taken, and
+// says so then.
 int FreePort() {
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return 0;
@@ -91,7 +92,8 @@ std::map<std::string, std::string> TrainerEnvironment(
 absl::StatusOr<std::string> TrainerSpecJson(const ArtifactStore& store, const v1::RunSpec& spec) {
   v1::RunSpec resolved = spec;
   const std::string& weights = spec.custom_weights_path();
-  if (!weights.empty() && weights[0] != '/') resolved.set_custom_weights_path(store.Absolute(weights));
+  if (!weights.empty() && weights[0] != '/')
+    resolved.set_custom_weights_path(store.Absolute(weights));
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
   options.add_whitespace = true;
@@ -112,8 +114,8 @@ absl::StatusOr<TrainerSpec> PrepareTrainer(const config::v1::WorkerConfig& confi
   FT_RETURN_IF_ERROR(WriteFileAtomically(dir.File("spec.json"), json, 0444));
   TrainerSpec spec;
   spec.argv.assign(config.trainer_command().begin(), config.trainer_command().end());
-  for (const auto& [name, value] : TrainerEnvironment(config, store, lease, dir, notes,
-                                                      ProcessEnvironment(), FreePort())) {
+  for (const auto& [name, value] :
+       TrainerEnvironment(config, store, lease, dir, notes, ProcessEnvironment(), FreePort())) {
     spec.environment.push_back(name + "=" + value);
   }
   spec.cwd = config.trainer_dir();

@@ -14,19 +14,20 @@ namespace finetuned {
 
 inline constexpr int kTrainerContract = 1;
 
-// The environment of a trainer under the trainer contract: an allow-list of the agent's own variables (PATH, HOME, LANG,
-// TZ, and `pass_environment`), and what the contract names. Nothing else of the agent's gets in. `master_port` is a
-// free port of this host. Pure.
+// The environment of a trainer under the trainer contract: an allow-list of the agent's own
+// variables (PATH, HOME, LANG, TZ, and `pass_environment`), and what the contract names. Nothing
+// else of the agent's gets in. `master_port` is a free port of this host. Pure.
 std::map<std::string, std::string> TrainerEnvironment(
     const config::v1::WorkerConfig& config, const ArtifactStore& store, const v1::Lease& lease,
     const AttemptDir& dir, const AttemptNotes& notes,
     const std::map<std::string, std::string>& agent_environment, int master_port);
 
-// RunSpec as the trainer reads it: JSON with the proto's field names; a relative custom_weights_path made absolute.
+// RunSpec as the trainer reads it: JSON with the proto's field names; a relative
+// custom_weights_path made absolute.
 absl::StatusOr<std::string> TrainerSpecJson(const ArtifactStore& store, const v1::RunSpec& spec);
 
-// Makes the folders and files an attempt needs and says how to start it. `deadline_file`: see TrainerSpec. Errors are
-// those of the filesystem.
+// Makes the folders and files an attempt needs and says how to start it. `deadline_file`: see
+// TrainerSpec. Errors are those of the filesystem.
 absl::StatusOr<TrainerSpec> PrepareTrainer(const config::v1::WorkerConfig& config,
                                            const ArtifactStore& store, const v1::Lease& lease,
                                            const AttemptDir& dir, const AttemptNotes& notes,

@@ -62,7 +62,8 @@ TEST(TrainerSpecJson, HasTheProtosNamesAndAbsoluteWeights) {
   EXPECT_EQ(json["train_data_path"], "/data/x.jsonl");
   EXPECT_EQ(json["custom_weights_path"], "/root/runs/1/checkpoints/ep1-ba5");
   spec.set_custom_weights_path("/absolute");
-  EXPECT_NE(TrainerSpecJson(ArtifactStore("/root"), spec)->find("\"/absolute\""), std::string::npos);
+  EXPECT_NE(TrainerSpecJson(ArtifactStore("/root"), spec)->find("\"/absolute\""),
+            std::string::npos);
 }
 
 TEST(PrepareTrainer, MakesTheFoldersAndTheSpec) {

@@ -23,12 +23,9 @@ constexpr size_t kMaxNames = 10000;
 // What the person reads beside the name.
 Cell OutcomeCell(const v1::CancelRunsResponse::Result& result) {
   switch (result.outcome()) {
-    case v1::CancelRunsResponse::Result::STOPPED:
-      return Cell("STOPPED", Style::kYellow);
-    case v1::CancelRunsResponse::Result::STOPPING:
-      return Cell("STOPPING", Style::kYellow);
-    case v1::CancelRunsResponse::Result::ALREADY_TERMINAL:
-      return Cell("ALREADY_TERMINAL");
+    case v1::CancelRunsResponse::Result::STOPPED: return Cell("STOPPED", Style::kYellow);
+    case v1::CancelRunsResponse::Result::STOPPING: return Cell("STOPPING", Style::kYellow);
+    case v1::CancelRunsResponse::Result::ALREADY_TERMINAL: return Cell("ALREADY_TERMINAL");
     default:
       return Cell(absl::StatusCodeToString(static_cast<absl::StatusCode>(result.status().code())),
                   Style::kRed);
@@ -37,14 +34,12 @@ Cell OutcomeCell(const v1::CancelRunsResponse::Result& result) {
 
 std::string OutcomeSentence(const v1::CancelRunsResponse::Result& result) {
   switch (result.outcome()) {
-    case v1::CancelRunsResponse::Result::STOPPED:
-      return "is stopped";
+    case v1::CancelRunsResponse::Result::STOPPED: return "is stopped";
     case v1::CancelRunsResponse::Result::STOPPING:
       return "stops when its worker has ended the trainer";
     case v1::CancelRunsResponse::Result::ALREADY_TERMINAL:
       return absl::StrCat("was ", StateName(result.run().state()), " already; nothing was changed");
-    default:
-      return result.status().message();
+    default: return result.status().message();
   }
 }
 
@@ -89,8 +84,8 @@ absl::Status Confirm(Session& session, const CancelFlags& flags) {
 }  // namespace
 
 absl::StatusOr<int> CancelRuns(Session& session, const CancelFlags& flags) {
-  FT_RETURN_IF_ERROR(session.RequireFormat({OutputFormat::kTable, OutputFormat::kJson,
-                                            OutputFormat::kJsonl, OutputFormat::kYaml}));
+  FT_RETURN_IF_ERROR(session.RequireFormat(
+      {OutputFormat::kTable, OutputFormat::kJson, OutputFormat::kJsonl, OutputFormat::kYaml}));
   if (flags.names.size() > kMaxNames) {
     return UsageError(absl::StrCat("At most ", kMaxNames, " runs at a time can be canceled."));
   }

@@ -6,9 +6,9 @@
 #include "cli/commands/commands.h"
 #include "cli/context_config.h"
 #include "cli/errors.h"
-#include "cli/table.h"
 #include "cli/output.h"
 #include "cli/sanitize.h"
+#include "cli/table.h"
 #include "nlohmann/json.hpp"
 
 // Commands that read and write the configuration file; none asks a server.
@@ -25,17 +25,10 @@ bool PrintJson(Session& session, const Json& json) {
     return SanitizeJson(json.dump(indent, ' ', false, Json::error_handler_t::replace));
   };
   switch (session.format()) {
-    case OutputFormat::kJson:
-      session.io().out << text(1) << "\n";
-      return true;
-    case OutputFormat::kJsonl:
-      session.io().out << text(-1) << "\n";
-      return true;
-    case OutputFormat::kYaml:
-      session.io().out << JsonToYaml(text(-1));
-      return true;
-    default:
-      return false;
+    case OutputFormat::kJson: session.io().out << text(1) << "\n"; return true;
+    case OutputFormat::kJsonl: session.io().out << text(-1) << "\n"; return true;
+    case OutputFormat::kYaml: session.io().out << JsonToYaml(text(-1)); return true;
+    default: return false;
   }
 }
 
@@ -48,8 +41,8 @@ absl::StatusOr<int> ListContexts(Session& session) {
   Table table({"CURRENT", "NAME", "SERVER", "TOKEN"});
   for (const Context& context : file.config.contexts) {
     const bool current = context.name == file.config.current_context;
-    table.AddRow({current ? "*" : "", context.name, context.server,
-                  context.token.empty() ? "none" : "set"});
+    table.AddRow(
+        {current ? "*" : "", context.name, context.server, context.token.empty() ? "none" : "set"});
     const Json object = {{"name", context.name},
                          {"server", context.server},
                          {"current", current},
@@ -65,8 +58,9 @@ absl::StatusOr<int> ListContexts(Session& session) {
   }
   out << std::flush;
   if (session.format() == OutputFormat::kTable && file.config.contexts.empty()) {
-    session.Note("No contexts yet. Make one: finetune context set NAME --server ADDRESS "
-                 "--token-file FILE");
+    session.Note(
+        "No contexts yet. Make one: finetune context set NAME --server ADDRESS "
+        "--token-file FILE");
   }
   return kExitOk;
 }
@@ -121,8 +115,7 @@ absl::StatusOr<int> SetContext(Session& session, const std::string& name) {
   const bool current = file.config.current_context == name;
   FT_RETURN_IF_ERROR(SaveConfig(file.path, file.config));
   session.Note(absl::StrCat("Context ", name, " is in ", file.path,
-                            current ? " and is used."
-                                    : ". Use it: finetune context use " + name));
+                            current ? " and is used." : ". Use it: finetune context use " + name));
   return kExitOk;
 }
 
@@ -142,8 +135,8 @@ absl::StatusOr<int> ViewContext(Session& session, bool show_origin) {
     if (show_origin && !origin.empty()) {
       object[absl::StrCat(key, "_origin")] = origin;
     }
-    page.Add(title, show_origin && !origin.empty() ? absl::StrCat(value, "   (", origin, ")")
-                                                   : value);
+    page.Add(title,
+             show_origin && !origin.empty() ? absl::StrCat(value, "   (", origin, ")") : value);
   };
   add("context", "Context", context, settings.context.origin);
   add("server", "Server", settings.server.value, settings.server.origin);

@@ -19,9 +19,10 @@ absl::StatusOr<int> CreateRun(Session& session, const CreateRunFlags& flags) {
                           absl::IsDeadlineExceeded(run.status()) ||
                           session.io().interrupt.requested();
     if (in_doubt && !request.validate_only()) {
-      session.Note(absl::StrCat("The run may have been created all the same. To find out without "
-                                "creating a second one, repeat the command with --request-id ",
-                                request.request_id()));
+      session.Note(
+          absl::StrCat("The run may have been created all the same. To find out without "
+                       "creating a second one, repeat the command with --request-id ",
+                       request.request_id()));
     }
     return run.status();
   }

@@ -18,13 +18,10 @@ namespace {
 
 Style WorkerStyle(v1::Worker::State state) {
   switch (state) {
-    case v1::Worker::ONLINE:
-      return Style::kGreen;
+    case v1::Worker::ONLINE: return Style::kGreen;
     case v1::Worker::DRAINING:
-    case v1::Worker::SUSPECT:
-      return Style::kYellow;
-    default:
-      return Style::kDim;
+    case v1::Worker::SUSPECT: return Style::kYellow;
+    default: return Style::kDim;
   }
 }
 
@@ -56,10 +53,9 @@ absl::StatusOr<int> ShowQuota(Session& session) {
     const bool full = quota.active_usage() >= quota.active_limit();
     KeyValues page;
     page.Add("Owner", quota.owner());
-    page.Add("Active runs",
-             Cell(absl::StrCat(quota.active_usage(), " of ", quota.active_limit(),
-                               full ? " (full)" : ""),
-                  full ? Style::kYellow : Style::kNone));
+    page.Add("Active runs", Cell(absl::StrCat(quota.active_usage(), " of ", quota.active_limit(),
+                                              full ? " (full)" : ""),
+                                 full ? Style::kYellow : Style::kNone));
     out << page.Render(session.color());
     if (quota.active_runs_size() > 0) {
       const absl::Time now = session.io().clock.Now();

@@ -113,8 +113,8 @@ absl::StatusOr<int> GetRun(Session& session, const std::string& name) {
 }
 
 absl::StatusOr<int> ListEvents(Session& session, const EventsFlags& flags) {
-  FT_RETURN_IF_ERROR(session.RequireFormat({OutputFormat::kTable, OutputFormat::kJson,
-                                            OutputFormat::kJsonl, OutputFormat::kYaml}));
+  FT_RETURN_IF_ERROR(session.RequireFormat(
+      {OutputFormat::kTable, OutputFormat::kJson, OutputFormat::kJsonl, OutputFormat::kYaml}));
   if (flags.after_seq < 0 || flags.limit < 0) {
     return UsageError("--after and --limit must not be negative.");
   }

@@ -21,14 +21,10 @@ namespace {
 
 int ExitCodeOfState(v1::Run::State state) {
   switch (state) {
-    case v1::Run::COMPLETED:
-      return kExitOk;
-    case v1::Run::FAILED:
-      return kExitRunFailed;
-    case v1::Run::STOPPED:
-      return kExitRunStopped;
-    default:
-      return kExitFailure;
+    case v1::Run::COMPLETED: return kExitOk;
+    case v1::Run::FAILED: return kExitRunFailed;
+    case v1::Run::STOPPED: return kExitRunStopped;
+    default: return kExitFailure;
   }
 }
 
@@ -71,11 +67,11 @@ class WatchObserver final : public FollowObserver {
   // `eval loss 2.31 -> 1.84 (-20.3%)`; empty unless both were seen.
   std::string LossChange() const {
     if (!loss_before_.has_value() || !loss_after_.has_value()) return "";
-    std::string text = absl::StrCat("eval loss ", FormatLoss(*loss_before_), " -> ",
-                                    FormatLoss(*loss_after_));
+    std::string text =
+        absl::StrCat("eval loss ", FormatLoss(*loss_before_), " -> ", FormatLoss(*loss_after_));
     if (*loss_before_ > 0) {
-      absl::StrAppend(&text, absl::StrFormat(" (%+.1f%%)",
-                                             (*loss_after_ / *loss_before_ - 1) * 100));
+      absl::StrAppend(&text,
+                      absl::StrFormat(" (%+.1f%%)", (*loss_after_ / *loss_before_ - 1) * 100));
     }
     return text;
   }
@@ -118,8 +114,7 @@ void PrintSummary(Session& session, const v1::Run& run, const std::string& loss_
                    "  ", ShortName(run.name()));
   if (run.has_start_time() && run.has_end_time()) {
     absl::StrAppend(&text, "  in ",
-                    HumanDuration(FromProtoTime(run.end_time()) -
-                                   FromProtoTime(run.start_time())));
+                    HumanDuration(FromProtoTime(run.end_time()) - FromProtoTime(run.start_time())));
   }
   if (!loss_change.empty()) absl::StrAppend(&text, "  ", loss_change);
   if (checkpoints.has_value()) {

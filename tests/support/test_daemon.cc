@@ -169,8 +169,8 @@ absl::StatusOr<v1::AcquireLeasesResponse> TestWorker::Acquire(int seconds, int m
   return Result(status, response);
 }
 
-absl::StatusOr<v1::RenewLeasesResponse> TestWorker::Renew(const v1::AttemptRef& attempt, int seconds,
-                                                          v1::StopKind known) {
+absl::StatusOr<v1::RenewLeasesResponse> TestWorker::Renew(const v1::AttemptRef& attempt,
+                                                          int seconds, v1::StopKind known) {
   v1::RenewLeasesRequest request;
   request.set_session(session_);
   auto* item = request.add_items();
@@ -183,9 +183,8 @@ absl::StatusOr<v1::RenewLeasesResponse> TestWorker::Renew(const v1::AttemptRef& 
   return Result(status, response);
 }
 
-absl::StatusOr<v1::ReportEventsResponse> TestWorker::Report(const v1::AttemptRef& attempt,
-                                                            int64_t first,
-                                                            const std::vector<v1::RunEvent>& events) {
+absl::StatusOr<v1::ReportEventsResponse> TestWorker::Report(
+    const v1::AttemptRef& attempt, int64_t first, const std::vector<v1::RunEvent>& events) {
   v1::ReportEventsRequest request;
   request.set_session(session_);
   auto* item = request.add_items();

@@ -14,7 +14,8 @@
 
 namespace finetuned {
 
-// An installation for a test: a database, a folder for artifacts with some data, tokens, and any number of daemons.
+// An installation for a test: a database, a folder for artifacts with some data, tokens, and any
+// number of daemons.
 class TestInstallation {
  public:
   TestInstallation();

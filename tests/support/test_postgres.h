@@ -4,8 +4,9 @@
 
 namespace finetuned {
 
-// A Postgres of the test program's own, started with the first use and ended with the program. Each database is cloned
-// from one that was migrated once, so a test begins with the newest schema and nothing else.
+// A Postgres of the test program's own, started with the first use and ended with the program. Each
+// database is cloned from one that was migrated once, so a test begins with the newest schema and
+// nothing else.
 class TestPostgres {
  public:
   struct Database {
@@ -21,8 +22,8 @@ class TestPostgres {
   // A database with the schema; or, with `empty`, without.
   Database NewDatabase(bool empty = false);
 
-  // Runs SQL as the superuser and returns the first column of the first row; "" without rows. Aborts the test program
-  // on an error.
+  // Runs SQL as the superuser and returns the first column of the first row; "" without rows.
+  // Aborts the test program on an error.
   static std::string Query(const Database& database, const std::string& sql);
 
   // Stops the server as kill -9 would, and starts it again.
