@@ -48,6 +48,13 @@ std::string DidYouMean(const std::string& word, const std::vector<std::string>& 
   return near.empty() ? "" : absl::StrCat(" Did you mean `", near[0], "`?");
 }
 
+std::string UnknownFlagSentence(const std::string& argument, const CLI::App& app,
+                                const CLI::App& command, const std::string& words) {
+  const std::string flag = Sanitize(argument.substr(0, argument.find('=')));
+  return absl::StrCat("`", words, "` has no flag ", flag, ".",
+                      DidYouMean(flag, FlagNames(command, app)));
+}
+
 // One sentence for what the parser found.
 std::string ParseErrorSentence(const CLI::ParseError& error, const CLI::App& app,
                                const CLI::App& command, const std::string& words,
@@ -62,17 +69,18 @@ std::string ParseErrorSentence(const CLI::ParseError& error, const CLI::App& app
       return absl::StrCat("`", app.get_name(), "` has no command `", word, "`.",
                           DidYouMean(word, SubcommandNames(app)));
     }
-    if (absl::StartsWith(word, "-")) {
-      const std::string flag = word.substr(0, word.find('='));
-      return absl::StrCat("`", words, "` has no flag ", flag, ".",
-                          DidYouMean(flag, FlagNames(command, app)));
-    }
+    if (absl::StartsWith(word, "-")) return UnknownFlagSentence(word, app, command, words);
     return absl::StrCat("`", words, "` takes no further argument `", word, "`.");
+  }
+  const std::vector<std::string> extra = app.remaining(true);
+  // `--modle m`: that a flag is missing is said before that another is unknown, and helps nobody.
+  if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr && !extra.empty() &&
+      absl::StartsWith(extra.front(), "-")) {
+    return UnknownFlagSentence(extra.front(), app, command, words);
   }
   std::string message = Sanitize(error.what());
   if (absl::StrContains(message, "subcommand is required")) {
-    const std::vector<std::string> extra = app.remaining(true);
-    if (!extra.empty() && !absl::StartsWith(extra.front(), "-")) {
+    if (!extra.empty()) {
       const std::string word = Sanitize(extra.front());
       return absl::StrCat("`", words, "` has no command `", word, "`.",
                           DidYouMean(word, SubcommandNames(command)));

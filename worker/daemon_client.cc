@@ -38,10 +38,18 @@ DaemonClient::DaemonClient(const std::string& target, std::string token_file)
     : token_file_(std::move(token_file)), connection_(target), renew_connection_(target) {}
 
 absl::Status DaemonClient::ReadToken() {
-  FT_ASSIGN_OR_RETURN(std::string token, ReadFile(token_file_, kMaxTokenBytes));
+  absl::StatusOr<std::string> read = ReadFile(token_file_, kMaxTokenBytes);
+  if (!read.ok()) {
+    return absl::Status(read.status().code(),
+                        "token_file: " + std::string(read.status().message()) +
+                            "; write a token of the role `worker` there (finetuned token create)");
+  }
+  std::string token = *std::move(read);
   while (!token.empty() && static_cast<unsigned char>(token.back()) <= ' ') token.pop_back();
   for (const char c : token) {
-    if (c <= ' ' || c > '~') return absl::InvalidArgumentError("not a token: " + token_file_);
+    if (c <= ' ' || c > '~') {
+      return absl::InvalidArgumentError("token_file: " + token_file_ + " does not hold a token");
+    }
   }
   MutexLock lock(mutex_);
   token_ = std::move(token);
@@ -49,15 +57,16 @@ absl::Status DaemonClient::ReadToken() {
 }
 
 template <typename Request, typename Response, typename Method>
-absl::StatusOr<Response> DaemonClient::Call(Kind kind, v1::WorkerService::Stub& stub, Method method,
+absl::StatusOr<Response> DaemonClient::Call(Kind kind, const Connection& connection, Method method,
                                             const Request& request, absl::Duration timeout) {
   grpc::ClientContext context;
   const auto now = std::chrono::system_clock::now();
   context.set_deadline(now + absl::ToChronoMicroseconds(timeout));
-  // gRPC takes a connection further only while a call waits on it, and otherwise looks every 5 s. While it is broken each
-  // call fails at once, so that without this wait a daemon that is back would be found that late.
-  connection.channel->WaitForConnected(
-      now + absl::ToChronoMicroseconds(std::min(timeout, kConnectWait)));
+  // gRPC takes a connection further only while a call waits on it, and otherwise looks every 5 s.
+  // While it is broken each call fails at once, so that without this wait a daemon that is back
+  // would be found that late.
+  connection.channel->WaitForConnected(now +
+                                       absl::ToChronoMicroseconds(std::min(timeout, kConnectWait)));
   {
     MutexLock lock(mutex_);
     context.AddMetadata("authorization", "Bearer " + token_);

@@ -21,6 +21,9 @@
 
 namespace {
 
+// Of sysexits.h.
+constexpr int kExitUsage = 64;
+
 #ifndef FINETUNED_VERSION
 #define FINETUNED_VERSION "0.1.0"
 #endif
@@ -36,9 +39,6 @@ std::string ShimPath() {
 
 int Fail(const absl::Status& status) {
   fprintf(stderr, "finetuned-worker: %s\n", std::string(status.message()).c_str());
-  for (const finetuned::FieldViolation& violation : finetuned::Violations(status)) {
-    fprintf(stderr, "  %s: %s\n", violation.field.c_str(), violation.description.c_str());
-  }
   return finetuned::ErrorReason(status) == "WORK_DIR_IN_USE" ? finetuned::Agent::kExitWorkDirInUse
                                                              : finetuned::Agent::kExitRefused;
 }
@@ -60,8 +60,15 @@ int main(int argc, char** argv) {
   }
   app.footer(
       "Exit status: 0 it was told to stop; 1 the configuration or the daemon refused; 4 another\n"
-      "agent has taken this worker's name over; 5 another agent runs in this work_dir.");
-  CLI11_PARSE(app, argc, argv);
+      "agent has taken this worker's name over; 5 another agent runs in this work_dir; 64 wrong\n"
+      "usage.");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);
+    fprintf(stderr, "finetuned-worker: %s; see finetuned-worker --help\n", error.what());
+    return kExitUsage;
+  }
   for (const auto& [path, value] : flags) {
     if (app.count("--" + path) > 0) sources.overrides.emplace_back(path, value);
   }
