@@ -178,8 +178,8 @@ class AgentTest : public ::testing::Test {
   // On the same port each time.
   void StartServer() {
     grpc::ServerBuilder builder;
-    builder.AddListeningPort("127.0.0.1:" + std::to_string(port_), grpc::InsecureServerCredentials(),
-                             &port_);
+    builder.AddListeningPort("127.0.0.1:" + std::to_string(port_),
+                             grpc::InsecureServerCredentials(), &port_);
     builder.RegisterService(&daemon_);
     server_ = builder.BuildAndStart();
     ASSERT_NE(server_, nullptr);
