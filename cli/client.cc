@@ -4,6 +4,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -22,6 +23,7 @@ constexpr absl::Duration kMaxRetry = absl::Seconds(2);
 // Logs come in pieces of 512 KiB, listings in pages of 1,000 runs of a few KiB each.
 constexpr int kMaxReceiveBytes = 64 << 20;
 constexpr int kConnectTimeoutMs = 5000;
+constexpr std::chrono::milliseconds kReconnectWait(250);
 constexpr int kKeepaliveMs = 20000;
 constexpr int kKeepaliveTimeoutMs = 10000;
 
@@ -139,6 +141,7 @@ class Client::Rpc {
     Backoff backoff({kFirstRetry, kMaxRetry});
     for (int attempt = 1;; ++attempt) {
       if (io_.interrupt.requested()) return InterruptedError();
+      AwaitReconnection();
       Response response;
       grpc::ClientContext context;
       AddToken(options_.token, context);
@@ -158,10 +161,19 @@ class Client::Rpc {
   }
 
   std::unique_ptr<EventStream> Watch(const v1::WatchEventsRequest& request) {
+    AwaitReconnection();
     return std::make_unique<EventStreamImpl>(*stub_, options_.token, request, io_.interrupt);
   }
 
  private:
+  // gRPC takes a connection further only while somebody waits on it, and otherwise looks every 5 s.
+  // Once it is broken each call fails at once, so that without this wait a server that is back
+  // would be found that late.
+  void AwaitReconnection() {
+    if (channel_->GetState(/*try_to_connect=*/false) != GRPC_CHANNEL_TRANSIENT_FAILURE) return;
+    channel_->WaitForConnected(std::chrono::system_clock::now() + kReconnectWait);
+  }
+
   const Options options_;
   Io& io_;
   std::shared_ptr<grpc::Channel> channel_;

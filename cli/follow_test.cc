@@ -155,6 +155,16 @@ TEST_F(Follow, BridgesAnOutageUpToItsLimitAndSaysSoOnce) {
   EXPECT_LT(test_.paused, kOutageLimit + absl::Minutes(1));
 }
 
+TEST_F(Follow, FindsAServerThatIsBackWithinItsFirstTries) {
+  server_.streams = {{{TestMessage({TestEvent(1, kCompleted)})}, absl::OkStatus(), nullptr}};
+  server_.Stop();
+  // Leaves the connection broken.
+  EXPECT_EQ(Run().status().code(), absl::StatusCode::kUnavailable);
+  server_.Start();
+  const absl::StatusOr<v1::Run> run = Run();
+  EXPECT_TRUE(run.ok()) << run.status();
+}
+
 TEST_F(Follow, EndsWhenInterrupted) {
   server_.streams = {{{TestMessage({TestEvent(1, kStarted)})}, absl::OkStatus(), [this] {
                         test_.interrupt.Request();

@@ -39,6 +39,8 @@ class ScriptedServer final : public v1::RunService::CallbackService {
 
   // Listens on a free port of the loopback address.
   ScriptedServer();
+  // Listens on it again, after Stop.
+  void Start();
   ~ScriptedServer() override;
 
   std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
