@@ -112,11 +112,11 @@ struct Server::State {
         dispatcher(&dispatch_leases, &RealClock::Get()),
         create_batcher(BatchOptions<NewRun, Admission>("create"),
                        [this](const auto& items) { return admission.Admit(items); }),
-        report_batcher(BatchOptions<ReportItem, ReportResult>("report"),
-                       [this](const auto& items) { return Distinct(items); }),
+        report_batcher(OnePerRun(BatchOptions<ReportItem, ReportResult>("report")),
+                       [this](const auto& items) { return reports.Report(items); }),
         renew_batcher(BatchOptions<RenewalItem, RenewalResult>("renew"),
                       [this](const auto& items) { return renewals.Renew(items); }),
-        complete_batcher(BatchOptions<CompletionItem, CompletionResult>("complete"),
+        complete_batcher(OnePerRun(BatchOptions<CompletionItem, CompletionResult>("complete")),
                          [this](const auto& items) { return completions.Complete(items); }),
         run_service(&core),
         worker_service(&core),
@@ -138,17 +138,12 @@ struct Server::State {
     return {MakeFailureEncoder(), config.infrastructure_retries(), QuotaLimitsOf(config).holding};
   }
 
-  // Reports of one attempt that came in two calls go one after the other: a statement takes each
-  // attempt once.
-  absl::StatusOr<std::vector<absl::StatusOr<ReportResult>>> Distinct(
-      const std::vector<ReportItem>& items) {
-    std::set<int64_t> seen;
-    for (const ReportItem& item : items) {
-      if (!seen.insert(item.run_id).second) {
-        return absl::FailedPreconditionError("one attempt twice in a batch");
-      }
-    }
-    return reports.Report(items);
+  // What a worker sends again while its first try waits comes after it: a statement takes each run
+  // once.
+  template <typename Options>
+  static Options OnePerRun(Options options) {
+    options.key = [](const auto& item) { return item.run_id; };
+    return options;
   }
 
   absl::Status Build();

@@ -1,7 +1,11 @@
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <deque>
 #include <functional>
+#include <iterator>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -37,6 +41,8 @@ class Batcher {
     // Items that wait; more are refused with UNAVAILABLE `OVERLOADED`.
     size_t max_waiting = 10000;
     SizeObserver observe_size;
+    // Items of one key never go together: the later ones come with the next batch. None: all may.
+    std::function<int64_t(const Item&)> key;
   };
 
   Batcher(Options options, RunFunction run) : options_(std::move(options)), run_(std::move(run)) {}
@@ -82,15 +88,29 @@ class Batcher {
         MutexLock lock(mutex_);
         while (waiting_.empty() && !stopping_) changed_.Wait(mutex_);
         if (waiting_.empty()) return;
-        while (!waiting_.empty() && items.size() < options_.max_batch) {
-          items.push_back(std::move(waiting_.front().first));
-          callbacks.push_back(std::move(waiting_.front().second));
-          waiting_.pop_front();
-        }
+        Gather(&items, &callbacks);
       }
       if (options_.observe_size) options_.observe_size(items.size());
       RunBatch(items, callbacks);
     }
+  }
+
+  // Takes what goes together, in the order of arrival.
+  void Gather(std::vector<Item>* items, std::vector<Callback>* callbacks)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    std::set<int64_t> keys;
+    std::vector<Entry> later;
+    while (!waiting_.empty() && items->size() < options_.max_batch) {
+      Entry entry = std::move(waiting_.front());
+      waiting_.pop_front();
+      if (options_.key && !keys.insert(options_.key(entry.first)).second) {
+        later.push_back(std::move(entry));
+        continue;
+      }
+      items->push_back(std::move(entry.first));
+      callbacks->push_back(std::move(entry.second));
+    }
+    std::move(later.rbegin(), later.rend(), std::front_inserter(waiting_));
   }
 
   void RunBatch(const std::vector<Item>& items, std::vector<Callback>& callbacks) {

@@ -8,14 +8,22 @@
 
 namespace finetuned {
 
-// To be called from a catch block.
+// To be called from a catch block. What the errors are:
 //
-//   UNAVAILABLE `DATABASE_UNAVAILABLE`   no connection, or one lost before the COMMIT was sent;
-//   read-only; full UNAVAILABLE `COMMIT_IN_DOUBT`        the connection was lost while COMMIT was
-//   on its way: it may have happened ABORTED     `TRANSACTION_CONFLICT`   serialization failure or
-//   deadlock: the transaction may be run again ALREADY_EXISTS `UNIQUE_VIOLATION`    a unique
-//   constraint FAILED_PRECONDITION `SCHEMA_MISMATCH` a table or right is missing: the schema is not
-//   migrated INTERNAL    `DATABASE_ERROR`         anything else, which is a bug of ours
+// UNAVAILABLE `DATABASE_UNAVAILABLE`: no connection, or one lost before the COMMIT was sent;
+// read-only; full.
+//
+// UNAVAILABLE `COMMIT_IN_DOUBT`: the connection was lost while COMMIT was on its way, so it may
+// have happened.
+//
+// ABORTED `TRANSACTION_CONFLICT`: serialization failure or deadlock; the transaction may be run
+// again.
+//
+// ALREADY_EXISTS `UNIQUE_VIOLATION`: a unique constraint.
+//
+// FAILED_PRECONDITION `SCHEMA_MISMATCH`: a table or a right is missing: the schema is not migrated.
+//
+// INTERNAL `DATABASE_ERROR`: anything else, which is a bug of ours.
 //
 // Messages carry no connection strings and no values of users.
 absl::Status TranslateCurrentException(const std::string& statement);
