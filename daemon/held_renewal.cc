@@ -22,7 +22,20 @@ class HeldRenewal : public std::enable_shared_from_this<HeldRenewal> {
         deadline_(core.clock->SinceBoot() + hold),
         done_(std::move(done)) {}
 
-  void Start() { Renew(); }
+  // Follows the runs first and renews then, so that no change falls between.
+  void Start() {
+    std::vector<int64_t> run_ids;
+    for (const auto& item : request_.items()) run_ids.push_back(item.attempt().run_id());
+    auto self = shared_from_this();
+    // The hub keeps this alive until it is answered; the alarm, which this owns, must not.
+    const int64_t subscription =
+        core_.hub->Subscribe(run_ids, RunHub::Change::kDesired, [self] { self->Wake(); });
+    {
+      MutexLock lock(mutex_);
+      subscription_ = subscription;
+    }
+    Renew();
+  }
 
  private:
   void Renew() {
@@ -56,41 +69,53 @@ class HeldRenewal : public std::enable_shared_from_this<HeldRenewal> {
       news = news || entry->desired_stop() != item.known_stop();
     }
     const absl::Duration left = deadline_ - core_.clock->SinceBoot();
-    if (news || left <= absl::ZeroDuration() || context_->IsCancelled())
+    if (news || left <= absl::ZeroDuration() || context_->IsCancelled() || core_.hub->closed()) {
       return Answer(absl::OkStatus());
+    }
     Hold(left);
   }
 
   // Waits for a change or for the time; either renews once more, which is what is answered from.
   void Hold(absl::Duration left) {
-    std::vector<int64_t> run_ids;
-    for (const auto& item : request_.items()) run_ids.push_back(item.attempt().run_id());
-    auto self = shared_from_this();
-    MutexLock lock(mutex_);
-    holding_ = true;
-    // The hub keeps this alive while it waits; the alarm, which this owns, must not.
-    subscription_ =
-        core_.hub->Subscribe(run_ids, RunHub::Change::kDesired, [self] { self->Wake(); });
-    alarm_ = std::make_unique<grpc::Alarm>();
-    alarm_->Set(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(left),
-                [weak = weak_from_this()](bool) {
-                  if (const auto waiting = weak.lock()) waiting->Wake();
-                });
-  }
-
-  void Wake() {
-    int64_t subscription;
     {
       MutexLock lock(mutex_);
-      if (!holding_) return;
-      holding_ = false;
-      subscription = subscription_;
+      if (!woken_) {
+        holding_ = true;
+        alarm_ = std::make_unique<grpc::Alarm>();
+        alarm_->Set(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(left),
+                    // An alarm that is replaced, because a wake came first, is called too.
+                    [weak = weak_from_this()](bool expired) {
+                      const auto waiting = weak.lock();
+                      if (expired && waiting != nullptr) waiting->Wake();
+                    });
+        return;
+      }
+      woken_ = false;
     }
-    core_.hub->Unsubscribe(subscription);
     Renew();
   }
 
-  void Answer(const absl::Status& status) { done_(status); }
+  void Wake() {
+    {
+      MutexLock lock(mutex_);
+      if (!holding_) {
+        woken_ = true;
+        return;
+      }
+      holding_ = false;
+    }
+    Renew();
+  }
+
+  void Answer(const absl::Status& status) {
+    int64_t subscription;
+    {
+      MutexLock lock(mutex_);
+      subscription = subscription_;
+    }
+    core_.hub->Unsubscribe(subscription);
+    done_(status);
+  }
 
   // Constant after construction. Request, response and context live until done_ is called.
   const ServiceCore& core_;
@@ -101,7 +126,9 @@ class HeldRenewal : public std::enable_shared_from_this<HeldRenewal> {
   const Done done_;
 
   Mutex mutex_;
+  // Nothing is on its way: whoever wakes renews. Otherwise a wake is remembered.
   bool holding_ ABSL_GUARDED_BY(mutex_) = false;
+  bool woken_ ABSL_GUARDED_BY(mutex_) = false;
   int64_t subscription_ ABSL_GUARDED_BY(mutex_) = 0;
   std::unique_ptr<grpc::Alarm> alarm_ ABSL_GUARDED_BY(mutex_);
 };

@@ -39,6 +39,21 @@ void RunHub::Wake(int64_t run_id, Change change) {
   for (const Callback& callback : callbacks) callback();
 }
 
+void RunHub::Close() {
+  std::vector<Callback> callbacks;
+  {
+    MutexLock lock(mutex_);
+    closed_ = true;
+    for (const auto& entry : subscriptions_) callbacks.push_back(entry.second.callback);
+  }
+  for (const Callback& callback : callbacks) callback();
+}
+
+bool RunHub::closed() const {
+  MutexLock lock(mutex_);
+  return closed_;
+}
+
 void RunHub::Poll(Reader* reader) {
   std::vector<int64_t> run_ids;
   {

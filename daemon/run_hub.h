@@ -36,6 +36,10 @@ class RunHub {
   // Looks at every followed run and wakes for what has changed since the last look.
   void Poll(Reader* reader);
 
+  // Wakes everybody once more: whoever waits and finds the hub closed stops waiting.
+  void Close();
+  bool closed() const;
+
  private:
   struct Subscription {
     std::vector<int64_t> run_ids;
@@ -43,7 +47,8 @@ class RunHub {
     Callback callback;
   };
 
-  Mutex mutex_;
+  mutable Mutex mutex_;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   int64_t next_ ABSL_GUARDED_BY(mutex_) = 1;
   std::map<int64_t, Subscription> subscriptions_ ABSL_GUARDED_BY(mutex_);
   std::map<int64_t, std::set<int64_t>> by_run_ ABSL_GUARDED_BY(mutex_);

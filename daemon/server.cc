@@ -263,6 +263,7 @@ void Server::State::Stop() {
   readiness_loop.Stop();
   SetServing(false);
   dispatcher.Stop();
+  hub.Close();
   run_service.EndStreams();
   const auto deadline =
       std::chrono::system_clock::now() +

@@ -212,8 +212,9 @@ grpc::ServerUnaryReactor* WorkerService::ReportEvents(grpc::CallbackServerContex
         absl::Status checked = CheckItemCount(request->items_size());
         if (checked.ok()) checked = CheckDistinct(request->items());
         if (!checked.ok() || request->items_size() == 0) return done(checked);
+        const int count = request->items_size();
         const auto gather = Gather<ReportResult>::Make(
-            static_cast<size_t>(request->items_size()),
+            static_cast<size_t>(count),
             [this, request, response, done](Gather<ReportResult>::Results results) {
               for (size_t i = 0; i < results.size(); ++i) {
                 // The database is away: the whole call is to be repeated.
@@ -232,7 +233,8 @@ grpc::ServerUnaryReactor* WorkerService::ReportEvents(grpc::CallbackServerContex
               }
               done(absl::OkStatus());
             });
-        for (int i = 0; i < request->items_size(); ++i) {
+        // With the answer to the last item the request may be gone.
+        for (int i = 0; i < count; ++i) {
           const auto& item = request->items(i);
           auto callback = Gather<ReportResult>::At(gather, static_cast<size_t>(i));
           ReportItem report{
@@ -264,8 +266,9 @@ grpc::ServerUnaryReactor* WorkerService::CompleteAttempts(
         absl::Status checked = CheckItemCount(request->items_size());
         if (checked.ok()) checked = CheckDistinct(request->items());
         if (!checked.ok() || request->items_size() == 0) return done(checked);
+        const int count = request->items_size();
         const auto gather = Gather<CompletionResult>::Make(
-            static_cast<size_t>(request->items_size()),
+            static_cast<size_t>(count),
             [this, request, response, done](Gather<CompletionResult>::Results results) {
               for (size_t i = 0; i < results.size(); ++i) {
                 if (results[i].status().code() == absl::StatusCode::kUnavailable) {
@@ -283,7 +286,8 @@ grpc::ServerUnaryReactor* WorkerService::CompleteAttempts(
               }
               done(absl::OkStatus());
             });
-        for (int i = 0; i < request->items_size(); ++i) {
+        // With the answer to the last item the request may be gone.
+        for (int i = 0; i < count; ++i) {
           const auto& item = request->items(i);
           CompletionItem completion{request->session(), item.attempt().run_id(),
                                     item.attempt().epoch(), item.last_report(),

@@ -231,6 +231,34 @@ TEST_F(LifecycleTest, ACancelThroughAnotherDaemonReachesTheHeldRenewalToo) {
   EXPECT_EQ(renewed->results(0).desired_stop(), v1::CANCEL);
 }
 
+// A worker's heartbeat is one statement when it begins, one when it is answered, and one for what
+// may have changed before anybody looked: not one for each look of the daemon.
+TEST_F(LifecycleTest, AHeldRenewalCostsThreeStatementsHoweverLongItIsHeld) {
+  const v1::AttemptRef attempt = StartRun();
+  installation_.Sql("create table renewals (n int)");
+  installation_.Sql(
+      "create function count_renewal() returns trigger language plpgsql security definer as "
+      "$$ begin insert into public.renewals values (1); return new; end $$");
+  installation_.Sql(
+      "create trigger count_renewal after update on leases "
+      "for each row execute function count_renewal()");
+  ASSERT_TRUE(worker_.Renew(attempt, 4).ok());
+  EXPECT_LE(std::stoi(installation_.Sql("select count(*) from renewals")), 3);
+}
+
+TEST_F(LifecycleTest, AHeldRenewalIsAnsweredWhenItsDaemonStops) {
+  const v1::AttemptRef attempt = StartRun();
+  const std::string before = installation_.Sql("select expire_time from leases");
+  absl::StatusOr<v1::RenewLeasesResponse> renewed;
+  std::thread renewal([&] { renewed = worker_.Renew(attempt, 10); });
+  while (installation_.Sql("select expire_time from leases") == before) {
+  }
+  server_->Stop();
+  renewal.join();
+  ASSERT_TRUE(renewed.ok()) << renewed.status();
+  EXPECT_TRUE(FromProto(renewed->results(0).status()).ok());
+}
+
 TEST_F(LifecycleTest, ALeaseWhoseAnswerWasLostIsGivenAgain) {
   const v1::AttemptRef attempt = StartRun();
   worker_.held.clear();  // As if the answer had never come.
