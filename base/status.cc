@@ -10,6 +10,13 @@ namespace {
 
 constexpr char kTypePrefix[] = "type.googleapis.com/";
 
+// An error travels in headers: its message as text and again, with the details, in base64. Clients
+// take 8 KiB of them, and one that gets more sees neither code nor reason.
+constexpr size_t kMaxViolationBytes = 4800;
+constexpr size_t kMaxViolationMessage = 500;
+// What each violation costs beside its words.
+constexpr size_t kViolationOverhead = 25;
+
 template <typename Detail>
 bool GetDetail(const absl::Status& status, Detail* detail) {
   auto payload = status.GetPayload(kTypePrefix + Detail::descriptor()->full_name());
@@ -46,17 +53,27 @@ absl::Status UnavailableError(const std::string& reason, const std::string& mess
 absl::Status InvalidArgument(const std::vector<FieldViolation>& violations) {
   std::string message;
   google::rpc::BadRequest bad_request;
+  std::map<std::string, std::string> metadata;
+  size_t bytes = 0, unsaid = 0, left_out = 0;
   for (const FieldViolation& violation : violations) {
-    if (!message.empty()) message += "; ";
-    message += violation.field + ": " + violation.description;
+    bytes += 2 * violation.field.size() + violation.description.size() + violation.reason.size() +
+             kViolationOverhead;
+    if (bytes > kMaxViolationBytes && bad_request.field_violations_size() > 0) {
+      ++left_out;
+      continue;
+    }
     auto* entry = bad_request.add_field_violations();
     entry->set_field(violation.field);
     entry->set_description(violation.description);
-  }
-  std::map<std::string, std::string> metadata;
-  for (const FieldViolation& violation : violations) {
     metadata.emplace("reason:" + violation.field, violation.reason);
+    const std::string sentence = violation.field + ": " + violation.description;
+    if (!message.empty() && message.size() + sentence.size() > kMaxViolationMessage) {
+      ++unsaid;
+    } else {
+      message += (message.empty() ? "" : "; ") + sentence;
+    }
   }
+  if (unsaid + left_out > 0) message += "; and " + std::to_string(unsaid + left_out) + " more";
   absl::Status status =
       MakeError(absl::StatusCode::kInvalidArgument, violations.front().reason, message, metadata);
   AddDetail(status, bad_request);

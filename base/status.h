@@ -40,7 +40,8 @@ struct FieldViolation {
 };
 
 // INVALID_ARGUMENT with every violation. The ErrorInfo has the first one's reason. Requires at
-// least one.
+// least one. Of very many only the first some thirty are in the details and the first few in the
+// message, which then counts the others: more would not reach the client.
 absl::Status InvalidArgument(const std::vector<FieldViolation>& violations);
 
 // The reason of the status's ErrorInfo; empty without one.

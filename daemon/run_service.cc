@@ -7,7 +7,9 @@
 #include "artifacts/artifact_store.h"
 #include "base/time.h"
 #include "daemon/page_token.h"
+#include "daemon/resource_name.h"
 #include "daemon/run_view.h"
+#include "daemon/text.h"
 #include "daemon/watch_events.h"
 #include "queue/wait.h"
 
@@ -18,7 +20,7 @@ constexpr int kDefaultPageSize = 100;
 constexpr int kMaxPageSize = 1000;
 constexpr int kMaxListNames = 1000;
 constexpr int kMaxCancelNames = 100;
-constexpr size_t kMaxReasonBytes = 256;
+constexpr size_t kMaxReason = 256;
 constexpr int kDefaultLogBytes = 64 << 10;
 constexpr int kMaxLogBytes = 512 << 10;
 
@@ -57,6 +59,9 @@ absl::Status AddWait(const ServiceCore& core, const Run& run, v1::Run* proto) {
 // Checks the filters and turns them into what the reader takes.
 absl::StatusOr<RunFilter> FilterOf(const v1::ListRunsRequest& request, const Identity& caller) {
   std::vector<FieldViolation> violations;
+  const absl::Status parent = CheckParent(request.parent(), caller);
+  Collect(parent, &violations);
+  Collect(PageSize(request.page_size()).status(), &violations);
   RunFilter filter;
   for (const int state : request.states()) {
     if (!v1::Run::State_IsValid(state) || state == v1::Run::STATE_UNSPECIFIED) {
@@ -90,14 +95,14 @@ absl::StatusOr<RunFilter> FilterOf(const v1::ListRunsRequest& request, const Ide
   if (request.has_before()) read_time("before", request.before(), &filter.before);
   if (request.has_after()) read_time("after", request.after(), &filter.after);
   if (!violations.empty()) return InvalidArgument(violations);
+  FT_RETURN_IF_ERROR(parent);
   return filter;
 }
 
 absl::Status ListPage(const ServiceCore& core, const Identity& caller,
                       const v1::ListRunsRequest& request, v1::ListRunsResponse* response) {
-  FT_RETURN_IF_ERROR(CheckParent(request.parent(), caller));
-  FT_ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size()));
   FT_ASSIGN_OR_RETURN(const RunFilter filter, FilterOf(request, caller));
+  FT_ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size()));
   v1::ListRunsRequest canonical = request;
   canonical.clear_page_size();
   canonical.clear_page_token();
@@ -116,7 +121,16 @@ absl::Status ListPage(const ServiceCore& core, const Identity& caller,
   std::vector<int64_t> ids;
   for (const RunPageKey& key : keys) ids.push_back(key.run_id);
   FT_ASSIGN_OR_RETURN(const std::vector<Run> runs, core.reader->GetRuns(ids));
-  for (const Run& run : runs) *response->add_runs() = ToProto(run);
+  size_t bytes = 0;
+  for (size_t i = 0; i < runs.size(); ++i) {
+    v1::Run run = ToProto(runs[i]);
+    bytes += run.ByteSizeLong();
+    if (i > 0 && bytes > kMaxResponseBytes) {
+      response->set_next_page_token(MakePageToken(core.page_token_key, scope, keys[i - 1]));
+      break;
+    }
+    *response->add_runs() = std::move(run);
+  }
   return absl::OkStatus();
 }
 
@@ -126,11 +140,13 @@ absl::Status CancelAll(const ServiceCore& core, const Identity& caller,
   if (request.names_size() < 1 || request.names_size() > kMaxCancelNames) {
     violations.push_back({"names", "must have 1 to 100 names", "BAD_COUNT"});
   }
-  if (request.reason().size() > kMaxReasonBytes) {
-    violations.push_back({"reason", "has more than 256 bytes", "TOO_LONG"});
+  if (CharacterCount(request.reason()) > kMaxReason) {
+    violations.push_back({"reason", "has more than 256 characters", "TOO_LONG"});
+  } else if (HasControl(request.reason())) {
+    violations.push_back({"reason", "has control characters", "BAD_REASON"});
   }
   std::vector<std::string> names;
-  for (int i = 0; i < request.names_size(); ++i) {
+  for (int i = 0; i < std::min(request.names_size(), kMaxCancelNames); ++i) {
     const auto name = ParseRunName(request.names(i), caller);
     if (name.ok()) {
       names.push_back(*name);
@@ -154,9 +170,10 @@ absl::Status CancelAll(const ServiceCore& core, const Identity& caller,
   size_t next = 0;
   for (size_t i = 0; i < ids.size(); ++i) {
     auto* result = response->add_results();
-    result->set_name(request.names(static_cast<int>(i)));
+    const std::string& name = request.names(static_cast<int>(i));
+    result->set_name(name);
     const absl::StatusOr<CancelResult> outcome =
-        ids[i] == 0 ? absl::StatusOr<CancelResult>(RunNotFound(request.names(static_cast<int>(i))))
+        ids[i] == 0 ? absl::StatusOr<CancelResult>(RunNotFound(name.substr(name.rfind('/') + 1)))
                     : canceled[next++];
     *result->mutable_status() = ToProto(outcome.status());
     if (!outcome.ok()) continue;
@@ -176,6 +193,7 @@ absl::Status CancelAll(const ServiceCore& core, const Identity& caller,
 absl::Status ReadLog(const ServiceCore& core, const Identity& caller,
                      const v1::ReadRunLogRequest& request, v1::ReadRunLogResponse* response) {
   std::vector<FieldViolation> violations;
+  Collect(ParseRunName(request.name(), caller).status(), &violations);
   if (!v1::ReadRunLogRequest::Stream_IsValid(request.stream())) {
     violations.push_back({"stream", "is neither STDOUT nor STDERR", "BAD_STREAM"});
   }
@@ -211,6 +229,10 @@ absl::Status ReadLog(const ServiceCore& core, const Identity& caller,
 }
 
 }  // namespace
+
+void Collect(const absl::Status& status, std::vector<FieldViolation>* violations) {
+  for (FieldViolation& violation : Violations(status)) violations->push_back(std::move(violation));
+}
 
 absl::StatusOr<int64_t> FindRun(const ServiceCore& core, const Identity& caller,
                                 const std::string& name) {
@@ -264,8 +286,12 @@ grpc::ServerUnaryReactor* RunService::ListRunEvents(grpc::CallbackServerContext*
                                                     v1::ListRunEventsResponse* response) {
   return HandleUnary(
       core_.call, context, Method("ListRunEvents"), [=](const Identity& caller, const Done& done) {
+        std::vector<FieldViolation> violations;
         const auto page_size = PageSize(request->page_size());
-        if (!page_size.ok()) return done(page_size.status());
+        Collect(page_size.status(), &violations);
+        Collect(ParseRunName(request->name(), caller).status(), &violations);
+        Collect(CheckCursor(request->after_seq(), kAnySeq), &violations);
+        if (!violations.empty()) return done(InvalidArgument(violations));
         const auto run_id = FindRun(core_, caller, request->name());
         if (!run_id.ok()) return done(run_id.status());
         const auto marks = core_.reader->Watch({*run_id});
@@ -275,7 +301,7 @@ grpc::ServerUnaryReactor* RunService::ListRunEvents(grpc::CallbackServerContext*
         if (!cursor.ok()) return done(cursor);
         const auto events = core_.reader->ListEvents(*run_id, request->after_seq(), *page_size);
         if (!events.ok()) return done(events.status());
-        for (const Event& event : *events) *response->add_events() = ToProto(event);
+        AddEvents(*events, response->mutable_events());
         response->set_last_seq(last_seq);
         done(absl::OkStatus());
       });

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/status.h"
 #include "daemon/service_core.h"
 #include "daemon/stream_limits.h"
 #include "finetuned/v1/run_service.grpc.pb.h"
@@ -52,6 +53,9 @@ class RunService final : public v1::RunService::CallbackService {
   const ServiceCore& core_;
   StreamLimits streams_;
 };
+
+// Adds the violations that an error has, so that all of a request come at once.
+void Collect(const absl::Status& status, std::vector<FieldViolation>* violations);
 
 // The id of a run that the caller may see. INVALID_ARGUMENT, NOT_FOUND.
 absl::StatusOr<int64_t> FindRun(const ServiceCore& core, const Identity& caller,

@@ -58,6 +58,18 @@ v1::RunEvent ToProto(const Event& event) {
   return proto;
 }
 
+size_t AddEvents(const std::vector<Event>& events,
+                 google::protobuf::RepeatedPtrField<v1::RunEvent>* out) {
+  size_t bytes = 0;
+  for (const Event& event : events) {
+    v1::RunEvent proto = ToProto(event);
+    bytes += proto.ByteSizeLong();
+    if (!out->empty() && bytes > kMaxResponseBytes) break;
+    *out->Add() = std::move(proto);
+  }
+  return static_cast<size_t>(out->size());
+}
+
 v1::Checkpoint ToProto(const StoredCheckpoint& checkpoint) {
   v1::Checkpoint proto;
   proto.ParseFromString(checkpoint.detail);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "db/reads.h"
 #include "finetuned/v1/event.pb.h"
@@ -25,6 +26,12 @@ std::string CheckpointsPath(const std::string& workspace, const std::string& nam
 
 v1::Run ToProto(const Run& run);
 v1::RunEvent ToProto(const Event& event);
+// Bytes of what a response lists; clients take messages of 4 MiB.
+inline constexpr size_t kMaxResponseBytes = 1 << 20;
+
+// Adds as many of the events as fit into one message, at least the first, and returns how many.
+size_t AddEvents(const std::vector<Event>& events,
+                 google::protobuf::RepeatedPtrField<v1::RunEvent>* out);
 v1::Checkpoint ToProto(const StoredCheckpoint& checkpoint);
 v1::Compute ToProto(const Shape& shape);
 v1::Failure ToProto(const Failure& failure);

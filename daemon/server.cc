@@ -2,11 +2,14 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <vector>
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/impl/server_builder_option.h>
+#include <grpcpp/impl/server_builder_plugin.h>
 #include <prometheus/exposer.h>
 
 #include "absl/strings/str_cat.h"
@@ -48,10 +51,25 @@ void SetLimits(grpc::ServerBuilder* builder) {
   builder->AddChannelArgument(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1);
 }
 
+// gRPC's reflection library adds itself to every server of a program that is linked with it. This
+// takes it out again.
+class NoReflection final : public grpc::ServerBuilderOption {
+ public:
+  void UpdateArguments(grpc::ChannelArguments*) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    const auto is_reflection = [](const std::unique_ptr<grpc::ServerBuilderPlugin>& plugin) {
+      return plugin->name() == "proto_server_reflection";
+    };
+    plugins->erase(std::remove_if(plugins->begin(), plugins->end(), is_reflection), plugins->end());
+  }
+};
+
 absl::StatusOr<std::unique_ptr<grpc::Server>> Listen(const char* field, const std::string& address,
-                                                     grpc::Service* service, int* port) {
+                                                     bool reflection, grpc::Service* service,
+                                                     int* port) {
   grpc::ServerBuilder builder;
   SetLimits(&builder);
+  if (!reflection) builder.SetOption(std::make_unique<NoReflection>());
   builder.AddListeningPort(address, grpc::InsecureServerCredentials(), port);
   builder.RegisterService(service);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
@@ -232,8 +250,9 @@ absl::Status Server::State::StartListening() {
                                   "another port"));
   }
   FT_ASSIGN_OR_RETURN(worker_server, Listen("worker_listen", config.worker_listen(),
-                                            &worker_service, &worker_port));
-  FT_ASSIGN_OR_RETURN(user_server, Listen("listen", config.listen(), &run_service, &user_port));
+                                            config.reflection(), &worker_service, &worker_port));
+  FT_ASSIGN_OR_RETURN(user_server, Listen("listen", config.listen(), config.reflection(),
+                                          &run_service, &user_port));
   return absl::OkStatus();
 }
 
@@ -336,7 +355,8 @@ void Server::Stop() { state_->Stop(); }
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const config::v1::DaemonConfig& config) {
   grpc::EnableDefaultHealthCheckService(true);
-  if (config.reflection()) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  // Keeps the linker from dropping the library; which servers have it is said in Listen.
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   auto state = std::make_unique<State>(config);
   FT_RETURN_IF_ERROR(state->Build());
   state->StartLoops();

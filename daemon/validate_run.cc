@@ -1,7 +1,7 @@
 #include "daemon/validate_run.h"
 
 #include <cmath>
-#include <filesystem>
+#include <set>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -12,6 +12,8 @@
 #include "base/training_duration.h"
 #include "base/uuid.h"
 #include "daemon/permissions.h"
+#include "daemon/resource_name.h"
+#include "daemon/text.h"
 
 namespace finetuned {
 namespace {
@@ -20,11 +22,14 @@ using v1::RunSpec;
 using v1::Scheduling;
 
 constexpr size_t kMaxPathBytes = 4096;
+constexpr size_t kMaxFileName = 255;
+// Bytes of a name that an error shows.
+constexpr size_t kMaxShownName = 64;
 constexpr int kMaxLabels = 64;
 constexpr size_t kMaxLabelKey = 63;
 constexpr size_t kMaxLabelValue = 256;
 constexpr int kMaxEvalPrompts = 100;
-constexpr size_t kMaxEvalPromptBytes = 4096;
+constexpr size_t kMaxEvalPrompt = 4096;
 constexpr double kDefaultLearningRate = 5e-7;
 constexpr double kMinLearningRate = 1e-12;
 constexpr int kMinContextLength = 8;
@@ -41,23 +46,6 @@ constexpr absl::Duration kMaxRunTime = absl::Hours(24 * 365);
 bool IsLower(char c) { return c >= 'a' && c <= 'z'; }
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 bool IsAlnum(char c) { return IsLower(c) || IsDigit(c) || (c >= 'A' && c <= 'Z'); }
-
-// A DNS label that begins with a letter.
-bool IsRunName(const std::string& name) {
-  if (name.size() < 2 || name.size() > 63 || !IsLower(name.front()) || name.back() == '-')
-    return false;
-  for (const char c : name) {
-    if (!IsLower(c) && !IsDigit(c) && c != '-') return false;
-  }
-  return true;
-}
-
-bool HasControl(const std::string& text) {
-  for (const char c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return true;
-  }
-  return false;
-}
 
 bool IsModelName(const std::string& name) {
   const std::vector<std::string> parts = absl::StrSplit(name, '/');
@@ -123,6 +111,7 @@ bool IsUnder(const std::string& path, const std::string& root) {
 // Collects what is wrong, field by field.
 class Checker {
  public:
+  void Add(const FieldViolation& violation) { violations_.push_back(violation); }
   void Add(const std::string& field, const std::string& description, const std::string& reason) {
     violations_.push_back({field, description, reason});
   }
@@ -174,25 +163,44 @@ void CheckTraining(RunSpec* spec, Checker* check) {
   }
   CheckDuration("run.spec.training_duration", spec->mutable_training_duration(), "1ep", check);
   CheckDuration("run.spec.save_interval", spec->mutable_save_interval(), "1ep", check);
+  const auto length = ParseTrainingDuration(spec->training_duration());
+  const auto interval = ParseTrainingDuration(spec->save_interval());
+  if (length.has_value() && interval.has_value() && length->unit == interval->unit &&
+      interval->value > length->value) {
+    check->Add("run.spec.save_interval", "is longer than the training", "SAVE_INTERVAL_BEYOND_END");
+  }
   if (!spec->has_learning_rate()) spec->set_learning_rate(kDefaultLearningRate);
   check->Require(std::isfinite(spec->learning_rate()) &&
                      spec->learning_rate() >= kMinLearningRate && spec->learning_rate() <= 1,
                  "run.spec.learning_rate", "must be from 1e-12 to 1", "BAD_LEARNING_RATE");
-  if (spec->context_length() != 0) {
-    check->Require(
-        spec->context_length() >= kMinContextLength && spec->context_length() <= kMaxContextLength,
-        "run.spec.context_length", "must be from 8 to 1048576", "BAD_CONTEXT_LENGTH");
-  }
   if (spec->save_num_to_keep() == 0) spec->set_save_num_to_keep(-1);
   check->Require(spec->save_num_to_keep() >= -1 && spec->save_num_to_keep() <= kMaxCheckpointsKept,
                  "run.spec.save_num_to_keep", "must be -1 for all, or from 1 to 1000");
   check->Require(spec->eval_prompts_size() <= kMaxEvalPrompts, "run.spec.eval_prompts",
                  "has more than 100 prompts");
+  std::set<std::string> seen;
   for (int i = 0; i < spec->eval_prompts_size() && i < kMaxEvalPrompts; ++i) {
-    const size_t size = spec->eval_prompts(i).size();
-    check->Require(size > 0 && size <= kMaxEvalPromptBytes,
-                   absl::StrCat("run.spec.eval_prompts[", i, "]"), "must have 1 to 4096 bytes");
+    const std::string& prompt = spec->eval_prompts(i);
+    const std::string field = absl::StrCat("run.spec.eval_prompts[", i, "]");
+    const size_t characters = CharacterCount(prompt);
+    if (characters == 0 || characters > kMaxEvalPrompt) {
+      check->Add(field, "must have 1 to 4096 characters", "BAD_VALUE");
+    } else if (!seen.insert(prompt).second) {
+      check->Add(field, "is there twice", "DUPLICATE");
+    }
   }
+}
+
+// The last part becomes a folder's name on every worker.
+void CheckExperimentPath(const std::string& path, Checker* check) {
+  std::string problem = PathProblem(path);
+  if (problem.empty() && (path[0] != '/' || path.back() == '/')) {
+    problem = "must begin with / and not end with it";
+  }
+  if (problem.empty() && path.size() - path.rfind('/') - 1 > kMaxFileName) {
+    problem = "has a last part with more than 255 bytes";
+  }
+  check->Require(problem.empty(), "run.spec.experiment_path", problem, "BAD_EXPERIMENT_PATH");
 }
 
 void CheckIdentityFields(RunSpec* spec, const Identity& caller, const std::string& run_name,
@@ -202,12 +210,9 @@ void CheckIdentityFields(RunSpec* spec, const Identity& caller, const std::strin
                  "must be in the format catalog.schema or catalog.schema.model_name");
   if (spec->experiment_path().empty()) {
     spec->set_experiment_path(absl::StrCat("/Users/", caller.email, "/", run_name));
+  } else {
+    CheckExperimentPath(spec->experiment_path(), check);
   }
-  const std::string problem = PathProblem(spec->experiment_path());
-  check->Require(problem.empty(), "run.spec.experiment_path", problem, "BAD_EXPERIMENT_PATH");
-  check->Require(spec->experiment_path()[0] == '/' && spec->experiment_path().back() != '/',
-                 "run.spec.experiment_path", "must begin with / and not end with it",
-                 "BAD_EXPERIMENT_PATH");
   if (!spec->has_validate_inputs()) spec->set_validate_inputs(true);
   check->Require(spec->validate_inputs(), "run.spec.validate_inputs",
                  "must be true: the trainer always validates");
@@ -257,8 +262,9 @@ void CheckLabels(const v1::Run& run, Checker* check) {
   for (const auto& [key, value] : run.labels()) {
     check->Require(IsLabelKey(key), "run.labels",
                    "has a key that is not `^[a-z][a-z0-9_.-]{0,62}$`", "BAD_LABEL");
-    check->Require(value.size() <= kMaxLabelValue && !HasControl(value), "run.labels",
-                   "has a value with more than 256 bytes or with control characters", "BAD_LABEL");
+    check->Require(CharacterCount(value) <= kMaxLabelValue && !HasControl(value), "run.labels",
+                   "has a value with more than 256 characters or with control characters",
+                   "BAD_LABEL");
   }
 }
 
@@ -296,22 +302,26 @@ absl::Status CheckRoots(const RunSpec& spec, const Identity& caller, const RunPo
   return absl::OkStatus();
 }
 
-absl::Status CheckModel(RunSpec* spec, const Catalogue& catalogue) {
-  const Catalogue::Model* model = catalogue.Find(spec->model());
-  if (model == nullptr) {
-    return MakeError(
-        absl::StatusCode::kFailedPrecondition, "MODEL_NOT_ALLOWED",
-        absl::StrCat("run.spec.model: ", spec->model(), " is not in the catalogue; there are ",
-                     absl::StrJoin(catalogue.Names(), ", ")),
-        {{"model", spec->model()}});
+// What the model allows; nothing to say of a model that is not there.
+void CheckContextLength(const Catalogue::Model* model, RunSpec* spec, Checker* check) {
+  if (spec->context_length() != 0 &&
+      (spec->context_length() < kMinContextLength || spec->context_length() > kMaxContextLength)) {
+    check->Add("run.spec.context_length", "must be from 8 to 1048576", "BAD_CONTEXT_LENGTH");
+  } else if (model != nullptr && spec->context_length() == 0) {
+    spec->set_context_length(model->context_length);
+  } else if (model != nullptr && model->context_length > 0) {
+    check->Require(spec->context_length() <= model->context_length, "run.spec.context_length",
+                   absl::StrCat("is more than the model's ", model->context_length),
+                   "BAD_CONTEXT_LENGTH");
   }
-  if (spec->context_length() == 0) spec->set_context_length(model->context_length);
-  if (model->context_length > 0 && spec->context_length() > model->context_length) {
-    return InvalidArgument(
-        {{"run.spec.context_length",
-          absl::StrCat("is more than the model's ", model->context_length), "BAD_CONTEXT_LENGTH"}});
-  }
-  return absl::OkStatus();
+}
+
+absl::Status ModelNotAllowed(const std::string& name, const Catalogue& catalogue) {
+  const std::string shown = name.substr(0, kMaxShownName);
+  return MakeError(absl::StatusCode::kFailedPrecondition, "MODEL_NOT_ALLOWED",
+                   absl::StrCat("run.spec.model: ", shown, " is not in the catalogue; there are ",
+                                absl::StrJoin(catalogue.Names(), ", ")),
+                   {{"model", shown}});
 }
 
 }  // namespace
@@ -321,6 +331,8 @@ absl::StatusOr<ValidRun> ValidateCreateRun(const v1::CreateRunRequest& request,
                                            const std::string& generated_name) {
   Checker check;
   ValidRun valid;
+  const absl::Status parent = CheckParent(request.parent(), caller);
+  for (const FieldViolation& violation : Violations(parent)) check.Add(violation);
   valid.request_id = request.request_id();
   check.Require(valid.request_id.empty() || IsUuid(valid.request_id), "request_id", "is not a UUID",
                 "BAD_REQUEST_ID");
@@ -329,14 +341,19 @@ absl::StatusOr<ValidRun> ValidateCreateRun(const v1::CreateRunRequest& request,
       IsRunName(valid.name), "run_id",
       "is not `^[a-z][a-z0-9-]{0,61}[a-z0-9]$`: lower-case letters, digits and -, 2 to 63",
       "BAD_NAME");
+  // Wherever a name goes a uid may go, so a name must not look like one.
+  check.Require(!IsUuid(request.run_id()), "run_id", "must not be a UUID", "BAD_NAME");
   check.Require(request.has_run(), "run", "is required", "REQUIRED");
   valid.spec = request.run().spec();
   CheckTraining(&valid.spec, &check);
+  const Catalogue::Model* model = policy.catalogue->Find(valid.spec.model());
+  CheckContextLength(model, &valid.spec, &check);
   CheckIdentityFields(&valid.spec, caller, valid.name, &check);
   CheckCompute(policy.default_compute, valid.spec.mutable_compute(), &check);
   CheckScheduling(valid.spec.mutable_scheduling(), &check);
   CheckLabels(request.run(), &check);
   if (!check.violations().empty()) return InvalidArgument(check.violations());
+  FT_RETURN_IF_ERROR(parent);
   valid.labels = {request.run().labels().begin(), request.run().labels().end()};
   FT_RETURN_IF_ERROR(CheckRoots(valid.spec, caller, policy));
   if (valid.spec.scheduling().priority() == Scheduling::HIGH &&
@@ -345,7 +362,7 @@ absl::StatusOr<ValidRun> ValidateCreateRun(const v1::CreateRunRequest& request,
                      "run.spec.scheduling.priority: HIGH needs the permission runs.prioritize",
                      {{"permission", "runs.prioritize"}});
   }
-  FT_RETURN_IF_ERROR(CheckModel(&valid.spec, *policy.catalogue));
+  if (model == nullptr) return ModelNotAllowed(valid.spec.model(), *policy.catalogue);
   if (valid.spec.compute().nodes() > 1) {
     return MakeError(absl::StatusCode::kFailedPrecondition, "NO_SUCH_CAPACITY",
                      "run.spec.compute.nodes: no engine of this installation offers more than one "
@@ -353,36 +370,6 @@ absl::StatusOr<ValidRun> ValidateCreateRun(const v1::CreateRunRequest& request,
                      {{"nodes", absl::StrCat(valid.spec.compute().nodes())}});
   }
   return valid;
-}
-
-absl::Status RunNotFound(const std::string& name) {
-  return MakeError(absl::StatusCode::kNotFound, "RUN_NOT_FOUND",
-                   absl::StrCat("there is no run ", name.substr(0, 64), " that you may see"));
-}
-
-absl::StatusOr<std::string> ParseRunName(const std::string& name, const Identity& caller) {
-  const std::vector<std::string> parts = absl::StrSplit(name, '/');
-  std::string last = parts.back();
-  const bool shape_ok =
-      parts.size() == 1 || (parts.size() == 4 && parts[0] == "workspaces" && parts[2] == "runs");
-  if (!shape_ok || (!IsRunName(last) && !IsUuid(last))) {
-    return InvalidArgument(
-        {{"name", "is not `workspaces/{workspace}/runs/{run}`, `{run}` or a uid", "BAD_NAME"}});
-  }
-  if (parts.size() == 4 && parts[1] != caller.workspace && parts[1] != "-")
-    return RunNotFound(last);
-  return last;
-}
-
-absl::Status CheckParent(const std::string& parent, const Identity& caller) {
-  if (parent.empty() || parent == "workspaces/-" || parent == "workspaces/" + caller.workspace) {
-    return absl::OkStatus();
-  }
-  if (!absl::StartsWith(parent, "workspaces/")) {
-    return InvalidArgument({{"parent", "is not `workspaces/{workspace}`", "BAD_NAME"}});
-  }
-  return MakeError(absl::StatusCode::kNotFound, "WORKSPACE_NOT_FOUND",
-                   "there is no such workspace that you may see");
 }
 
 }  // namespace finetuned

@@ -31,20 +31,11 @@ struct ValidRun {
 };
 
 // `generated_name` is used when the caller gives none. Errors, in this order: INVALID_ARGUMENT with
-// every violation; PERMISSION_DENIED for a path outside the roots or a priority the caller may not
-// use; FAILED_PRECONDITION `MODEL_NOT_ALLOWED` or `NO_SUCH_CAPACITY`.
+// every violation; NOT_FOUND for a parent that is not the caller's; PERMISSION_DENIED for a path
+// outside the roots or a priority the caller may not use; FAILED_PRECONDITION `MODEL_NOT_ALLOWED`
+// or `NO_SUCH_CAPACITY`.
 absl::StatusOr<ValidRun> ValidateCreateRun(const v1::CreateRunRequest& request,
                                            const Identity& caller, const RunPolicy& policy,
                                            const std::string& generated_name);
-
-// `workspaces/{w}/runs/{r}`, `{r}` or a uid as the caller may write it. Returns the last part;
-// NOT_FOUND for another workspace, as for a run that does not exist; INVALID_ARGUMENT for what can
-// be no name.
-absl::StatusOr<std::string> ParseRunName(const std::string& name, const Identity& caller);
-
-// INVALID_ARGUMENT or NOT_FOUND unless it is the caller's own workspace, empty or `workspaces/-`.
-absl::Status CheckParent(const std::string& parent, const Identity& caller);
-
-absl::Status RunNotFound(const std::string& name);
 
 }  // namespace finetuned

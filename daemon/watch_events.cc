@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/time.h"
+#include "daemon/resource_name.h"
 #include "daemon/run_service.h"
 #include "daemon/run_view.h"
 
@@ -60,6 +61,10 @@ class Watch : public std::enable_shared_from_this<Watch> {
   void Open() {
     const auto caller = Authorize(core_.call, authorization_, method_);
     if (!caller.ok()) return Finish(caller.status());
+    std::vector<FieldViolation> violations;
+    Collect(ParseRunName(request_.name(), *caller).status(), &violations);
+    Collect(CheckCursor(request_.after_seq(), kAnySeq), &violations);
+    if (!violations.empty()) return Finish(InvalidArgument(violations));
     const auto run_id = FindRun(core_, *caller, request_.name());
     if (!run_id.ok()) return Finish(run_id.status());
     const auto marks = core_.reader->Watch({*run_id});
@@ -119,7 +124,9 @@ class Watch : public std::enable_shared_from_this<Watch> {
     const RunMark mark = marks->at(run_id_);
     const auto events = core_.reader->ListEvents(run_id_, after, kMaxEventsPerMessage);
     if (!events.ok()) return Finish(events.status());
-    const int64_t newest = events->empty() ? after : events->back().seq;
+    v1::WatchEventsResponse message;
+    const size_t added = AddEvents(*events, message.mutable_events());
+    const int64_t newest = added == 0 ? after : (*events)[added - 1].seq;
     const bool ends = IsTerminal(mark.state) && newest >= mark.last_seq;
     if (ends && !bookmark) {
       // The last message shows how the run ended.
@@ -128,12 +135,10 @@ class Watch : public std::enable_shared_from_this<Watch> {
       bookmark = true;
     }
     if (events->empty() && !bookmark) return Rest();
-    v1::WatchEventsResponse message;
-    for (const Event& event : *events) *message.add_events() = ToProto(event);
     message.set_bookmark_seq(newest);
     if (bookmark) *message.mutable_run() = *std::move(run);
     Write(std::move(message), newest, ends,
-          static_cast<int>(events->size()) == kMaxEventsPerMessage);
+          added < events->size() || added == size_t{kMaxEventsPerMessage});
   }
 
   void Write(v1::WatchEventsResponse message, int64_t newest, bool ends, bool more) {

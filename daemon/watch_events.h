@@ -1,5 +1,7 @@
 #pragma once
 
+#include <limits>
+
 #include <grpcpp/grpcpp.h>
 
 #include "daemon/service_core.h"
@@ -12,8 +14,11 @@ namespace finetuned {
 inline constexpr int kMaxEventsPerMessage = 500;
 inline constexpr absl::Duration kBookmarkInterval = absl::Seconds(10);
 
-// INVALID_ARGUMENT for a negative number; OUT_OF_RANGE `CURSOR_AHEAD` for one beyond the newest
-// event.
+// A newest event for checks that are made before it is known.
+inline constexpr int64_t kAnySeq = std::numeric_limits<int64_t>::max();
+
+// INVALID_ARGUMENT for a negative number, whatever last_seq is; OUT_OF_RANGE `CURSOR_AHEAD` for one
+// beyond the newest event.
 absl::Status CheckCursor(int64_t after_seq, int64_t last_seq);
 
 // Follows one run. A stream holds nothing but its place: it reads the log from there when woken and

@@ -3,15 +3,21 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "artifacts/beneath.h"
 #include "base/status.h"
 #include "base/time.h"
 #include "daemon/run_view.h"
+#include "daemon/text.h"
 
 namespace finetuned {
 namespace {
 
 constexpr size_t kMaxReportBytes = 64 << 10;
 constexpr size_t kMaxStderrTail = 4 << 10;
+// What a run and its events keep of the words of a trainer.
+constexpr size_t kMaxMessage = 2 << 10;
+constexpr size_t kMaxFailureCode = 63;
+constexpr size_t kMaxFileName = 255;
 
 absl::Status Bad(const std::string& what) {
   return InvalidArgument({{"items.reports", what, "BAD_REPORT"}});
@@ -32,6 +38,22 @@ bool DetailFits(const v1::RunEvent& event) {
              event.detail_case() == v1::RunEvent::DETAIL_NOT_SET;
     default: return event.detail_case() == v1::RunEvent::DETAIL_NOT_SET;
   }
+}
+
+bool IsFileName(const std::string& name) {
+  return !name.empty() && name.size() <= kMaxFileName && name != "." && name != ".." &&
+         name.find('/') == std::string::npos && !HasControl(name);
+}
+
+// What the attempts to come, and users, will open.
+bool IsUsable(const v1::Checkpoint& checkpoint) {
+  return IsFileName(checkpoint.name()) && !checkpoint.path().empty() &&
+         SplitArtifactPath(checkpoint.path()).ok() &&
+         SplitArtifactPath(checkpoint.huggingface_path()).ok();
+}
+
+bool IsTimeLeft(const google::protobuf::Duration& duration) {
+  return IsValid(duration) && FromProtoDuration(duration) >= absl::ZeroDuration();
 }
 
 ProgressNumbers NumbersOf(const v1::Progress& progress) {
@@ -69,6 +91,7 @@ std::string MessageOf(const v1::RunEvent& event) {
 
 absl::StatusOr<IncomingReport> ToIncomingReport(const v1::Report& report) {
   const v1::RunEvent& event = report.event();
+  if (report.number() < 1) return Bad("a report has a number below 1");
   if (report.ByteSizeLong() > kMaxReportBytes) return Bad("a report is larger than 64 KiB");
   if (!v1::RunEvent::Type_IsValid(event.type()) || event.type() == v1::RunEvent::TYPE_UNSPECIFIED) {
     return Bad("a report has no type that this version knows");
@@ -79,10 +102,19 @@ absl::StatusOr<IncomingReport> ToIncomingReport(const v1::Report& report) {
   }
   if (event.has_worker_time() && !IsValid(event.worker_time()))
     return Bad("worker_time is no time");
+  if (event.has_progress() && event.progress().has_remaining_duration() &&
+      !IsTimeLeft(event.progress().remaining_duration())) {
+    return Bad("remaining_duration is no time that can be left");
+  }
+  if (event.has_checkpoint() && !IsUsable(event.checkpoint())) {
+    return Bad(
+        "a checkpoint's name is no file name, or a path does not lead below the artifact root");
+  }
   IncomingReport incoming;
   incoming.number = report.number();
   incoming.type = static_cast<EventType>(event.type());
-  incoming.message = MessageOf(event);
+  // Refusing a trainer's words would leave the worker with a report that it can never deliver.
+  incoming.message = OneLine(MessageOf(event), kMaxMessage);
   v1::RunEvent detail = event;
   detail.clear_seq();
   detail.clear_type();
@@ -113,10 +145,9 @@ AttemptEnd ToAttemptEnd(const v1::AttemptEnd& proto) {
       v1::StopKind_IsValid(proto.stop()) ? static_cast<StopKind>(proto.stop()) : StopKind::kNone;
   if (proto.has_failure()) {
     end.failure = FromProto(proto.failure());
-    if (end.failure.stderr_tail.size() > kMaxStderrTail) {
-      end.failure.stderr_tail =
-          end.failure.stderr_tail.substr(end.failure.stderr_tail.size() - kMaxStderrTail);
-    }
+    end.failure.code = OneLine(end.failure.code, kMaxFailureCode);
+    end.failure.message = OneLine(end.failure.message, kMaxMessage);
+    end.failure.stderr_tail = LastLines(end.failure.stderr_tail, kMaxStderrTail);
   }
   end.lost = proto.lost();
   return end;

@@ -12,6 +12,7 @@
 #include "daemon/gather.h"
 #include "daemon/held_renewal.h"
 #include "daemon/run_view.h"
+#include "daemon/text.h"
 #include "daemon/worker_messages.h"
 
 namespace finetuned {
@@ -22,6 +23,11 @@ constexpr int kMaxItems = 256;
 constexpr int kMaxReports = 1000;
 constexpr int kMaxAttempts = 10000;
 constexpr int kMaxLabels = 64;
+constexpr size_t kMaxLabelKey = 63;
+constexpr size_t kMaxLabelValue = 256;
+constexpr size_t kMaxGpuType = 63;
+// A version, or a boot id.
+constexpr size_t kMaxWord = 64;
 constexpr absl::Duration kMaxAcquireHold = absl::Seconds(30);
 constexpr absl::Duration kMaxRenewHold = absl::Seconds(10);
 
@@ -40,6 +46,16 @@ bool IsWorkerName(const std::string& name) {
   return alnum(name.front()) && alnum(name.back());
 }
 
+// Text of at most `max` characters, none of them a control character.
+bool IsShort(const std::string& text, size_t max) {
+  return CharacterCount(text) <= max && !HasControl(text);
+}
+
+absl::Status CheckHold(const google::protobuf::Duration& hold) {
+  if (IsValid(hold) && FromProtoDuration(hold) >= absl::ZeroDuration()) return absl::OkStatus();
+  return InvalidArgument({{"hold_duration", "is no duration, or negative", "BAD_DURATION"}});
+}
+
 absl::Status CheckSession(const v1::OpenSessionRequest& request) {
   std::vector<FieldViolation> violations;
   if (!IsWorkerName(request.worker())) {
@@ -50,11 +66,32 @@ absl::Status CheckSession(const v1::OpenSessionRequest& request) {
     violations.push_back(
         {"capacity", "must have at least one CPU core and nothing negative", "BAD_CAPACITY"});
   }
-  if (request.boot_id().empty() || request.boot_id().size() > 64) {
-    violations.push_back({"boot_id", "must have 1 to 64 bytes", "BAD_BOOT_ID"});
+  if (!IsShort(capacity.gpu_type(), kMaxGpuType)) {
+    violations.push_back({"capacity",
+                          "has a gpu_type with more than 63 characters or with control characters",
+                          "BAD_CAPACITY"});
+  }
+  if (request.boot_id().empty() || !IsShort(request.boot_id(), kMaxWord)) {
+    violations.push_back({"boot_id",
+                          "must have 1 to 64 characters, none of them a control character",
+                          "BAD_BOOT_ID"});
+  }
+  if (!IsShort(request.version(), kMaxWord)) {
+    violations.push_back(
+        {"version", "has more than 64 characters or control characters", "BAD_VERSION"});
   }
   if (request.labels_size() > kMaxLabels) {
     violations.push_back({"labels", "has more than 64 labels", "TOO_MANY"});
+  } else {
+    for (const auto& [key, value] : request.labels()) {
+      if (!key.empty() && IsShort(key, kMaxLabelKey) && IsShort(value, kMaxLabelValue)) continue;
+      violations.push_back(
+          {"labels",
+           "has a key that is empty or longer than 63 characters, a value longer than 256, or "
+           "control characters",
+           "BAD_LABEL"});
+      break;
+    }
   }
   if (request.attempts_size() > kMaxAttempts) {
     violations.push_back({"attempts", "has more than 10000 attempts", "TOO_MANY"});
@@ -166,6 +203,11 @@ grpc::ServerUnaryReactor* WorkerService::AcquireLeases(grpc::CallbackServerConte
         if (request->max_count() < 1 || request->max_count() > kMaxLeasesPerCall) {
           return done(InvalidArgument({{"max_count", "must be from 1 to 64", "BAD_COUNT"}}));
         }
+        if (request->held_size() > kMaxAttempts) {
+          return done(InvalidArgument({{"held", "has more than 10000 attempts", "TOO_MANY"}}));
+        }
+        const absl::Status hold = CheckHold(request->hold_duration());
+        if (!hold.ok()) return done(hold);
         Dispatcher::Poll poll;
         poll.session = request->session();
         poll.free = ToShape(request->free());
@@ -198,6 +240,8 @@ grpc::ServerUnaryReactor* WorkerService::RenewLeases(grpc::CallbackServerContext
         if (request->items_size() > kMaxAttempts) {
           return done(InvalidArgument({{"items", "has more than 10000 items", "TOO_MANY"}}));
         }
+        const absl::Status checked = CheckHold(request->hold_duration());
+        if (!checked.ok()) return done(checked);
         const absl::Duration hold =
             std::min(FromProtoDuration(request->hold_duration()), kMaxRenewHold);
         StartRenewal(core_, context, request, response, hold, done);

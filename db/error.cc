@@ -4,6 +4,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/logging.h"
 #include "base/status.h"
 
 namespace finetuned {
@@ -16,6 +17,15 @@ absl::Status Unavailable(const std::string& reason, const std::string& why) {
 }
 
 std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+// What Postgres says may quote a value, so it is for the log only.
+absl::Status Bug(const std::string& statement, const std::string& sqlstate,
+                 const std::string& message) {
+  Log(LogLevel::kError, "statement failed",
+      {{"statement", statement}, {"sqlstate", sqlstate}, {"error", FirstLine(message)}});
+  return MakeError(absl::StatusCode::kInternal, "DATABASE_ERROR",
+                   absl::StrCat("statement ", statement, " failed (", sqlstate, ")"));
+}
 
 }  // namespace
 
@@ -47,9 +57,7 @@ absl::Status TranslateSqlState(const std::string& sqlstate, const std::string& s
                      absl::StrCat("the schema does not fit this version: ", FirstLine(message),
                                   ". Run `finetuned migrate` with the migration role."));
   }
-  return MakeError(
-      absl::StatusCode::kInternal, "DATABASE_ERROR",
-      absl::StrCat("statement ", statement, " failed (", sqlstate, "): ", FirstLine(message)));
+  return Bug(statement, sqlstate, message);
 }
 
 absl::Status TranslateCurrentException(const std::string& statement) {
@@ -68,8 +76,7 @@ absl::Status TranslateCurrentException(const std::string& statement) {
   } catch (const pqxx::sql_error& error) {
     return TranslateSqlState(error.sqlstate(), statement, error.what());
   } catch (const std::exception& error) {
-    return MakeError(absl::StatusCode::kInternal, "DATABASE_ERROR",
-                     absl::StrCat(statement, ": ", FirstLine(error.what())));
+    return Bug(statement, "", error.what());
   }
 }
 

@@ -1,0 +1,61 @@
+#include "daemon/resource_name.h"
+
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "base/status.h"
+#include "base/uuid.h"
+
+namespace finetuned {
+namespace {
+
+constexpr size_t kMaxRunName = 63;
+
+bool IsLower(char c) { return c >= 'a' && c <= 'z'; }
+bool IsDigit(char c) { return c >= '0' && c <= '9'; }
+
+}  // namespace
+
+bool IsRunName(const std::string& text) {
+  if (text.size() < 2 || text.size() > kMaxRunName) return false;
+  if (!IsLower(text.front()) || text.back() == '-') return false;
+  for (const char c : text) {
+    if (!IsLower(c) && !IsDigit(c) && c != '-') return false;
+  }
+  return true;
+}
+
+absl::StatusOr<std::string> ParseRunName(const std::string& name, const Identity& caller) {
+  const std::vector<std::string> parts = absl::StrSplit(name, '/');
+  const std::string& last = parts.back();
+  const bool shape_ok =
+      parts.size() == 1 || (parts.size() == 4 && parts[0] == "workspaces" && parts[2] == "runs");
+  if (!shape_ok || (!IsRunName(last) && !IsUuid(last))) {
+    return InvalidArgument(
+        {{"name", "is not `workspaces/{workspace}/runs/{run}`, `{run}` or a uid", "BAD_NAME"}});
+  }
+  if (parts.size() == 4 && parts[1] != caller.workspace && parts[1] != "-") {
+    return RunNotFound(last);
+  }
+  return last;
+}
+
+absl::Status CheckParent(const std::string& parent, const Identity& caller) {
+  if (parent.empty() || parent == "workspaces/-" || parent == "workspaces/" + caller.workspace) {
+    return absl::OkStatus();
+  }
+  if (!absl::StartsWith(parent, "workspaces/")) {
+    return InvalidArgument({{"parent", "is not `workspaces/{workspace}`", "BAD_NAME"}});
+  }
+  return MakeError(absl::StatusCode::kNotFound, "WORKSPACE_NOT_FOUND",
+                   "there is no such workspace that you may see");
+}
+
+absl::Status RunNotFound(const std::string& name) {
+  return MakeError(absl::StatusCode::kNotFound, "RUN_NOT_FOUND",
+                   absl::StrCat("there is no run ", name, " that you may see"));
+}
+
+}  // namespace finetuned

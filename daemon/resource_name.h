@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "db/identity.h"
+
+// Names of resources, as callers may write them.
+
+namespace finetuned {
+
+// Whether text is `^[a-z][a-z0-9-]{0,61}[a-z0-9]$`: a DNS label that begins with a letter.
+bool IsRunName(const std::string& text);
+
+// `workspaces/{w}/runs/{r}`, `{r}` or a uid as the caller may write it. Returns the last part;
+// NOT_FOUND for another workspace, as for a run that does not exist; INVALID_ARGUMENT for what can
+// be no name.
+absl::StatusOr<std::string> ParseRunName(const std::string& name, const Identity& caller);
+
+// INVALID_ARGUMENT or NOT_FOUND unless it is the caller's own workspace, empty or `workspaces/-`.
+absl::Status CheckParent(const std::string& parent, const Identity& caller);
+
+// `name` is the last part.
+absl::Status RunNotFound(const std::string& name);
+
+}  // namespace finetuned
