@@ -210,10 +210,7 @@ absl::Status LoadConfig(const ConfigSources& sources, Message* config) {
     }
   }
   for (const auto& [path, value] : sources.overrides) {
-    std::string flag = "--" + path;
-    std::replace_if(
-        flag.begin(), flag.end(), [](char c) { return c == '_' || c == '.'; }, '-');
-    FT_RETURN_IF_ERROR(ApplyPath(flag, path, value, config));
+    FT_RETURN_IF_ERROR(ApplyPath(path, path, value, config));
   }
   return absl::OkStatus();
 }

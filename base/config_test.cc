@@ -64,7 +64,7 @@ TEST(Config, ValuesOfTheWrongKindAreRefusedWithWhereTheyCameFrom) {
   DaemonConfig config;
   ConfigSources sources;
   sources.overrides = {{"active_runs_limit", "ten"}};
-  EXPECT_NE(LoadConfig(sources, &config).ToString().find("--active-runs-limit: \"ten\""),
+  EXPECT_NE(LoadConfig(sources, &config).ToString().find("active_runs_limit: \"ten\""),
             std::string::npos);
   sources.overrides = {{"lease.grace_duration", "120"}};
   EXPECT_NE(LoadConfig(sources, &config).ToString().find("not a duration"), std::string::npos);

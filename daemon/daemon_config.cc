@@ -1,6 +1,7 @@
 #include "daemon/daemon_config.h"
 
-#include "absl/strings/match.h"
+#include <arpa/inet.h>
+
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
@@ -48,7 +49,9 @@ absl::Status CheckFolder(const std::string& field, const std::string& path) {
 
 bool IsLoopback(const std::string& address) {
   const std::string host = address.substr(0, address.rfind(':'));
-  return host == "localhost" || host == "[::1]" || absl::StartsWith(host, "127.");
+  in_addr ip;
+  const bool is_ip = inet_pton(AF_INET, host.c_str(), &ip) == 1;
+  return host == "localhost" || host == "[::1]" || (is_ip && ntohl(ip.s_addr) >> 24 == 127);
 }
 
 QuotaLimits QuotaLimitsOf(const config::v1::DaemonConfig& config) {

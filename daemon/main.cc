@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/config.h"
+#include "base/grpc_log.h"
 #include "base/logging.h"
 #include "base/status.h"
 #include "daemon/child.h"
@@ -63,6 +64,17 @@ absl::StatusOr<config::v1::DaemonConfig> ReadConfig(const ConfigFlags& flags) {
   return config;
 }
 
+// Of a command that needs a database and nothing else.
+absl::StatusOr<config::v1::DaemonConfig> ReadDatabaseConfig(const ConfigFlags& flags) {
+  FT_ASSIGN_OR_RETURN(config::v1::DaemonConfig config, ReadConfig(flags));
+  if (config.database_url().empty()) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "BAD_CONFIG",
+                     "database_url: is required: --set database_url=\"host=... dbname=...\"; "
+                     "`migrate` needs the role that owns the schema");
+  }
+  return config;
+}
+
 absl::Status Serve(const ConfigFlags& flags) {
   // Blocked before any thread is made, so that only the wait below sees them.
   sigset_t signals;
@@ -77,6 +89,7 @@ absl::Status Serve(const ConfigFlags& flags) {
   FT_ASSIGN_OR_RETURN(config::v1::DaemonConfig config, ReadConfig(flags));
   FT_RETURN_IF_ERROR(PrepareDaemonConfig(&config));
   FT_RETURN_IF_ERROR(InitLogging("finetuned", config.log_level()));
+  RouteGrpcLog();
   FT_ASSIGN_OR_RETURN(const auto server, Server::Start(config));
   int received;
   sigwait(&signals, &received);
@@ -85,11 +98,7 @@ absl::Status Serve(const ConfigFlags& flags) {
 }
 
 absl::Status MigrateCommand(const ConfigFlags& flags) {
-  FT_ASSIGN_OR_RETURN(const config::v1::DaemonConfig config, ReadConfig(flags));
-  if (config.database_url().empty()) {
-    return absl::InvalidArgumentError(
-        "database_url: is required, with the migration's role: --set database_url=...");
-  }
+  FT_ASSIGN_OR_RETURN(const config::v1::DaemonConfig config, ReadDatabaseConfig(flags));
   FT_ASSIGN_OR_RETURN(const int steps, Migrate(config.database_url()));
   printf("schema version %d (%d %s made)\n", NewestSchemaVersion(), steps,
          steps == 1 ? "step" : "steps");
@@ -104,7 +113,7 @@ struct TokenFlags {
 };
 
 absl::Status CreateToken(const ConfigFlags& config_flags, const TokenFlags& flags) {
-  FT_ASSIGN_OR_RETURN(const config::v1::DaemonConfig config, ReadConfig(config_flags));
+  FT_ASSIGN_OR_RETURN(const config::v1::DaemonConfig config, ReadDatabaseConfig(config_flags));
   Pool pool({config.database_url()});
   IdentityStore identity(&pool);
   FT_ASSIGN_OR_RETURN(const std::string token,
@@ -115,7 +124,7 @@ absl::Status CreateToken(const ConfigFlags& config_flags, const TokenFlags& flag
 }
 
 absl::Status RevokeToken(const ConfigFlags& config_flags) {
-  FT_ASSIGN_OR_RETURN(const config::v1::DaemonConfig config, ReadConfig(config_flags));
+  FT_ASSIGN_OR_RETURN(const config::v1::DaemonConfig config, ReadDatabaseConfig(config_flags));
   char line[256];
   if (fgets(line, sizeof(line), stdin) == nullptr) {
     return absl::InvalidArgumentError("token revoke: give the token on standard input");
@@ -208,7 +217,10 @@ int Main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);
-    fprintf(stderr, "finetuned: %s; see finetuned --help\n", error.what());
+    // CLI11 misses a command before it minds one that is not there.
+    const std::vector<std::string> unknown = app.remaining(true);
+    const std::string what = unknown.empty() ? error.what() : "unknown: " + unknown.front();
+    fprintf(stderr, "finetuned: %s; see finetuned --help\n", what.c_str());
     return kExitUsage;
   }
   return Report(status);

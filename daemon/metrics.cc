@@ -65,9 +65,9 @@ Metrics::Metrics()
                          .Help("Open WatchEvents streams.")
                          .Register(*registry_)
                          .Add({})),
-      counter_mismatches_(
+      miscounted_owners_(
           BuildGauge()
-              .Name("finetuned_quota_counter_mismatches")
+              .Name("finetuned_quota_miscounted_owners")
               .Help("Owners whose counter of active runs differs from their runs. Always 0.")
               .Register(*registry_)
               .Add({})),

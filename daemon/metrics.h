@@ -35,7 +35,7 @@ class Metrics final : public DatabaseObserver {
   void StreamClosed() { watch_streams_.Decrement(); }
   void EventsStored(size_t count) { events_stored_.Increment(static_cast<double>(count)); }
   void SetActiveRuns(const std::map<RunState, int64_t>& counts);
-  void SetCounterMismatches(int count) { counter_mismatches_.Set(count); }
+  void SetMiscountedOwners(int count) { miscounted_owners_.Set(count); }
   void SetDatabaseWritable(bool writable) { database_writable_.Set(writable ? 1 : 0); }
 
   void TransactionEnded(const char* name, absl::Duration duration, bool ok) override;
@@ -52,7 +52,7 @@ class Metrics final : public DatabaseObserver {
   prometheus::Counter& events_stored_;
   prometheus::Histogram& queue_wait_;
   prometheus::Gauge& watch_streams_;
-  prometheus::Gauge& counter_mismatches_;
+  prometheus::Gauge& miscounted_owners_;
   prometheus::Gauge& database_writable_;
 };
 

@@ -341,7 +341,7 @@ void Server::State::UpdateGauges() {
 
 void Server::State::KeepHouse() {
   const auto wrong = loop_admission.CountWrongCounters();
-  if (wrong.ok()) metrics.SetCounterMismatches(*wrong);
+  if (wrong.ok()) metrics.SetMiscountedOwners(*wrong);
   IdentityStore keeper(loop_pool.get());
   for (const absl::Status& status :
        {loop_admission.DeleteOldRequests(kRequestIdAge), keeper.EnsureEventPartitions()}) {

@@ -1,6 +1,7 @@
 #include "db/migrator.h"
 
 #include <iterator>
+#include <memory>
 
 #include <pqxx/pqxx>
 
@@ -21,6 +22,22 @@ absl::Status CheckServer(pqxx::connection& connection) {
                    absl::StrCat("this Postgres is version ", connection.server_version() / 10000,
                                 "; finetuned needs 15 or newer: upgrade it, or give another "
                                 "database_url"));
+}
+
+// What libpq says names the host, the user and the database, never the password.
+absl::StatusOr<std::unique_ptr<pqxx::connection>> Connect(const std::string& database_url) {
+  std::unique_ptr<pqxx::connection> connection;
+  try {
+    connection = std::make_unique<pqxx::connection>(database_url);
+  } catch (const pqxx::broken_connection& error) {
+    const std::string why = error.what();
+    return UnavailableError("DATABASE_UNREACHABLE",
+                            absl::StrCat("database_url: ", why.substr(0, why.find('\n')),
+                                         ": start that Postgres, or correct database_url"),
+                            absl::Seconds(1));
+  }
+  FT_RETURN_IF_ERROR(CheckServer(*connection));
+  return connection;
 }
 
 bool HasTable(pqxx::transaction_base& tx) {
@@ -51,9 +68,8 @@ int NewestSchemaVersion() { return static_cast<int>(std::size(kMigrations)); }
 
 absl::StatusOr<int> Migrate(const std::string& database_url) {
   try {
-    pqxx::connection connection(database_url);
-    FT_RETURN_IF_ERROR(CheckServer(connection));
-    pqxx::work tx(connection);
+    FT_ASSIGN_OR_RETURN(const auto connection, Connect(database_url));
+    pqxx::work tx(*connection);
     // Others wait here until this transaction is over. The number is this program's name in ASCII.
     tx.exec("select pg_advisory_xact_lock(x'66696e6574756e65'::bigint)");
     tx.exec(
@@ -81,9 +97,8 @@ absl::StatusOr<int> Migrate(const std::string& database_url) {
 
 absl::StatusOr<SchemaState> ReadSchemaState(const std::string& database_url) {
   try {
-    pqxx::connection connection(database_url);
-    FT_RETURN_IF_ERROR(CheckServer(connection));
-    pqxx::nontransaction tx(connection);
+    FT_ASSIGN_OR_RETURN(const auto connection, Connect(database_url));
+    pqxx::nontransaction tx(*connection);
     return StateOf(tx);
   } catch (...) {
     return TranslateCurrentException("read_schema_state");
