@@ -17,6 +17,8 @@ namespace {
 constexpr size_t kMaxConfigBytes = 1 << 20;
 constexpr size_t kMaxTokenBytes = 8192;
 constexpr size_t kMaxNameLength = 63;
+constexpr char kTokenFileHelp[] =
+    "the same command with a --token-file that holds a token, or finetune context list";
 constexpr char kLetters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
 absl::Status BadConfig(const std::string& path, const YAML::Mark& mark, const std::string& what) {
@@ -178,10 +180,13 @@ absl::StatusOr<std::string> ReadTokenFile(const std::string& path) {
   absl::StatusOr<std::string> content = ReadFile(path, kMaxTokenBytes + 64);
   if (!content.ok()) {
     return UsageError(absl::StrCat("The token file ", path,
-                                   " cannot be read: ", std::string(content.status().message())));
+                                   " cannot be read: ", std::string(content.status().message())),
+                      kTokenFileHelp);
   }
   std::string token(absl::StripAsciiWhitespace(*content));
-  if (token.empty()) return UsageError(absl::StrCat("The token file ", path, " is empty."));
+  if (token.empty()) {
+    return UsageError(absl::StrCat("The token file ", path, " is empty."), kTokenFileHelp);
+  }
   FT_RETURN_IF_ERROR(CheckToken(token));
   return token;
 }

@@ -44,9 +44,16 @@ absl::StatusOr<v1::Scheduling::Priority> ParsePriority(const std::string& text) 
   return UsageError(absl::StrCat("--priority is `", text, "`; give high, auto, low or lowest."));
 }
 
-// The server sees the same file system, but not this directory.
+// `s3://bucket/x`, `dbfs:/x`: a colon before any slash.
+bool HasScheme(const std::string& path) {
+  const size_t colon = path.find(':');
+  return colon != std::string::npos && colon > 0 && colon < path.find('/');
+}
+
+// The server sees the same file system, but not this directory. What names another place is the
+// server's to judge.
 std::string AbsolutePath(const std::string& path, const std::string& working_directory) {
-  if (path.empty() || path[0] == '/') return path;
+  if (path.empty() || path[0] == '/' || HasScheme(path)) return path;
   return (std::filesystem::path(working_directory) / path).lexically_normal().string();
 }
 

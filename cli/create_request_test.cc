@@ -81,6 +81,23 @@ TEST(BuildCreateRequest, ReadsWhatPeopleWrite) {
   EXPECT_EQ(request->run().labels().at("empty"), "");
 }
 
+TEST(BuildCreateRequest, OnlyARelativePathIsMadeAbsolute) {
+  for (const auto& [given, sent] : std::vector<std::pair<std::string, std::string>>{
+           {"train.jsonl", "/home/a/train.jsonl"},
+           {"./x/../train.jsonl", "/home/a/train.jsonl"},
+           {"./odd:name", "/home/a/odd:name"},
+           {"x/odd:name", "/home/a/x/odd:name"},
+           {"/data/train.jsonl", "/data/train.jsonl"},
+           {"s3://bucket/train.jsonl", "s3://bucket/train.jsonl"},
+           {"dbfs:/Volumes/x", "dbfs:/Volumes/x"}}) {
+    CreateFlags flags = EveryFlag();
+    flags.train_data = given;
+    const auto request = BuildCreateRequest(flags, "/home/a", "generated");
+    ASSERT_TRUE(request.ok()) << request.status();
+    EXPECT_EQ(request->run().spec().train_data_path(), sent);
+  }
+}
+
 TEST(BuildCreateRequest, LeavesTheServersDefaultsToTheServer) {
   CreateFlags flags;
   flags.model = "m";

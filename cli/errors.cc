@@ -114,6 +114,9 @@ Explanation ExplainConflict(const absl::Status& status, const std::string& messa
     }
     return explanation;
   }
+  if (reason == "MODEL_NOT_ALLOWED") {
+    return {message, {}, "Nothing was stored.", "finetune run create --model ONE-OF-THESE ..."};
+  }
   if (reason == "NO_SUCH_CAPACITY") {
     return {message, {}, "No worker could ever hold the run.", "finetune worker list"};
   }
@@ -223,6 +226,9 @@ absl::Status InterruptedError() {
 int ExitCodeOf(const absl::Status& status) {
   if (status.GetPayload(kUsageUrl).has_value()) return kExitUsage;
   if (status.GetPayload(kInterruptedUrl).has_value()) return kExitInterrupted;
+  // Of the same code as a state that does not allow something, but what the request says is wrong.
+  const std::string reason = ErrorReason(status);
+  if (reason == "MODEL_NOT_ALLOWED" || reason == "NO_SUCH_CAPACITY") return kExitInvalidData;
   switch (status.code()) {
     case absl::StatusCode::kOk: return kExitOk;
     case absl::StatusCode::kNotFound: return kExitNotFound;
