@@ -3,10 +3,12 @@
 namespace finetuned {
 
 int64_t RunHub::Subscribe(const std::vector<int64_t>& run_ids, Change change, Callback callback) {
+  // Each once: a worker may still hold two attempts of one run.
+  const std::set<int64_t> distinct(run_ids.begin(), run_ids.end());
   MutexLock lock(mutex_);
   const int64_t id = next_++;
-  for (const int64_t run_id : run_ids) by_run_[run_id].insert(id);
-  subscriptions_[id] = {run_ids, change, std::move(callback)};
+  for (const int64_t run_id : distinct) by_run_[run_id].insert(id);
+  subscriptions_[id] = {distinct, change, std::move(callback)};
   return id;
 }
 

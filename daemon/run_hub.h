@@ -26,8 +26,8 @@ class RunHub {
 
   using Callback = std::function<void()>;
 
-  // Follows runs for one kind of change. After Unsubscribe returns the callback may still be
-  // running once.
+  // Follows runs, which may be given twice, for one kind of change. After Unsubscribe returns the
+  // callback may still be running once.
   int64_t Subscribe(const std::vector<int64_t>& run_ids, Change change, Callback callback);
   void Unsubscribe(int64_t subscription);
 
@@ -42,7 +42,7 @@ class RunHub {
 
  private:
   struct Subscription {
-    std::vector<int64_t> run_ids;
+    std::set<int64_t> run_ids;
     Change change;
     Callback callback;
   };

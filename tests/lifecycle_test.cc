@@ -246,6 +246,25 @@ TEST_F(LifecycleTest, AHeldRenewalCostsThreeStatementsHoweverLongItIsHeld) {
   EXPECT_LE(std::stoi(installation_.Sql("select count(*) from renewals")), 3);
 }
 
+// A worker that lost an attempt and leased its run again lists both until it has heard of it.
+TEST_F(LifecycleTest, ARenewalMayListTwoAttemptsOfOneRun) {
+  const v1::AttemptRef attempt = StartRun();
+  v1::RenewLeasesRequest request;
+  request.set_session(worker_.session());
+  *request.add_items()->mutable_attempt() = attempt;
+  *request.add_items()->mutable_attempt() = attempt;
+  request.mutable_items(1)->mutable_attempt()->set_epoch(attempt.epoch() + 1);
+  for (int i = 0; i < 2; ++i) {
+    v1::RenewLeasesResponse response;
+    TestClient& client = worker_.client();
+    const grpc::Status status =
+        client.workers().RenewLeases(client.Context().get(), request, &response);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    EXPECT_TRUE(FromProto(response.results(0).status()).ok());
+    EXPECT_EQ(ErrorReason(FromProto(response.results(1).status())), "LEASE_LOST");
+  }
+}
+
 TEST_F(LifecycleTest, AHeldRenewalIsAnsweredWhenItsDaemonStops) {
   const v1::AttemptRef attempt = StartRun();
   const std::string before = installation_.Sql("select expire_time from leases");
