@@ -18,12 +18,14 @@
 #include "daemon/version.h"
 #include "db/identity.h"
 #include "db/migrator.h"
+#include "db/reads.h"
 
 namespace finetuned {
 namespace {
 
 constexpr int kPostgresSeconds = 60;
 constexpr absl::Duration kComeUpTime = absl::Seconds(60);
+constexpr absl::Duration kWorkerTime = absl::Seconds(15);
 
 std::string DefaultDataDir() {
   if (geteuid() == 0) return "/var/lib/finetuned/dev";
@@ -200,6 +202,27 @@ absl::Status AddCliContext(const DevOptions& options, const Layout& layout) {
   return RunChild(cli);
 }
 
+// Waits for the worker's session, so that the first run does not find nobody there. False when it
+// does not come in time: everything else is there all the same.
+absl::StatusOr<bool> WaitForWorker(const std::string& url, absl::Duration started,
+                                   Supervisor* supervisor) {
+  Pool pool({url});
+  Reader reader(&pool);
+  const Clock& clock = RealClock::Get();
+  const absl::Duration give_up = clock.SinceBoot() + kWorkerTime;
+  while (!supervisor->told_to_stop() && clock.SinceBoot() < give_up) {
+    // The row of a session before this start stays, and was seen before it.
+    const absl::Duration age = clock.SinceBoot() - started;
+    if (const auto workers = reader.ListWorkers(); workers.ok()) {
+      for (const StoredWorker& worker : *workers) {
+        if (worker.has_session && worker.seen_ago < age) return true;
+      }
+    }
+    FT_RETURN_IF_ERROR(supervisor->RunFor(absl::Milliseconds(50)));
+  }
+  return false;
+}
+
 absl::Status Serve(const DevOptions& options, const Layout& layout, const std::string& trainer_dir,
                    Supervisor* supervisor) {
   FT_ASSIGN_OR_RETURN(const EmbeddedPostgres postgres,
@@ -221,6 +244,7 @@ absl::Status Serve(const DevOptions& options, const Layout& layout, const std::s
   }
   FT_RETURN_IF_ERROR(WriteConfigs(options, layout, postgres.DaemonUrl(), trainer_dir));
   unlink(layout.serve_ready.c_str());
+  const absl::Duration started = RealClock::Get().SinceBoot();
   FT_RETURN_IF_ERROR(AddServices(options, layout, supervisor));
   const absl::Duration give_up = RealClock::Get().SinceBoot() + kComeUpTime;
   while (!FileExists(layout.serve_ready) && !supervisor->told_to_stop()) {
@@ -230,6 +254,7 @@ absl::Status Serve(const DevOptions& options, const Layout& layout, const std::s
                                            "/serve.log");
     }
   }
+  FT_ASSIGN_OR_RETURN(const bool joined, WaitForWorker(postgres.DaemonUrl(), started, supervisor));
   if (supervisor->told_to_stop()) return absl::OkStatus();
   FT_RETURN_IF_ERROR(AddCliContext(options, layout));
   FT_RETURN_IF_ERROR(
@@ -239,8 +264,12 @@ absl::Status Serve(const DevOptions& options, const Layout& layout, const std::s
       "  users    127.0.0.1:%d   (the CLI's context `dev`: %s/finetune run list)\n"
       "  metrics  http://127.0.0.1:%d/metrics\n"
       "  data     %s\n"
+      "%s"
       "Stop it with Ctrl-C.\n",
-      kVersion, options.port, ProgramFolder().c_str(), options.port + 2, layout.data_dir.c_str());
+      kVersion, options.port, ProgramFolder().c_str(), options.port + 2, layout.data_dir.c_str(),
+      joined ? ""
+             : absl::StrCat("  The worker has not joined yet: see ", layout.logs, "/worker.log\n")
+                   .c_str());
   fflush(stdout);
   return supervisor->RunFor(absl::ZeroDuration());
 }
