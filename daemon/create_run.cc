@@ -10,6 +10,7 @@
 #include "base/logging.h"
 #include "base/time.h"
 #include "base/uuid.h"
+#include "daemon/canonical.h"
 #include "daemon/run_service.h"
 #include "daemon/run_view.h"
 
@@ -36,14 +37,7 @@ std::string GenerateName(const v1::RunSpec& spec) {
 std::string RequestHash(const v1::CreateRunRequest& request) {
   v1::CreateRunRequest canonical = request;
   canonical.clear_request_id();
-  std::string bytes;
-  {
-    google::protobuf::io::StringOutputStream stream(&bytes);
-    google::protobuf::io::CodedOutputStream coded(&stream);
-    coded.SetSerializationDeterministic(true);
-    canonical.SerializeToCodedStream(&coded);
-  }
-  return Sha256(bytes);
+  return Sha256(CanonicalBytes(canonical));
 }
 
 absl::Status QuotaError(const ServiceCore& core, const Identity& caller, int active, int limit) {
@@ -138,31 +132,28 @@ absl::Status FinishCreate(const ServiceCore& core, const Identity& caller, const
 grpc::ServerUnaryReactor* RunService::CreateRun(grpc::CallbackServerContext* context,
                                                 const v1::CreateRunRequest* request,
                                                 v1::Run* response) {
-  const auto* method = v1::CreateRunRequest::descriptor()
-                           ->file()
-                           ->FindServiceByName("RunService")
-                           ->FindMethodByName("CreateRun");
-  return HandleUnary(core_.call, context, method, [=](const Identity& caller, const Done& done) {
-    const auto valid =
-        ValidateCreateRun(*request, caller, core_.run_policy, GenerateName(request->run().spec()));
-    if (!valid.ok()) return done(valid.status());
-    if (request->validate_only()) return done(RehearseCreate(core_, caller, *valid, response));
-    const auto shape_id = core_.admission->EnsureShape(ToShape(valid->spec.compute()));
-    if (!shape_id.ok()) return done(shape_id.status());
-    NewRun run = ToNewRun(*valid, *request, caller, *core_.clock, *shape_id);
-    core_.create_batcher->Submit(std::move(run), [this, caller, name = valid->name, response,
-                                                  done](absl::StatusOr<Admission> admission) {
-      core_.dispatcher->Wake();
-      // Reading the run blocks, and this is the batcher's thread.
-      const bool accepted = core_.call.executor->Submit(
-          [this, caller, name, response, done, admission = std::move(admission)] {
-            done(FinishCreate(core_, caller, name, admission, response));
-          });
-      if (!accepted) {
-        done(UnavailableError("OVERLOADED", "the daemon is stopping", absl::Seconds(1)));
-      }
-    });
-  });
+  return HandleUnary(
+      core_.call, context, Method("CreateRun"), [=](const Identity& caller, const Done& done) {
+        const auto valid = ValidateCreateRun(*request, caller, core_.run_policy,
+                                             GenerateName(request->run().spec()));
+        if (!valid.ok()) return done(valid.status());
+        if (request->validate_only()) return done(RehearseCreate(core_, caller, *valid, response));
+        const auto shape_id = core_.admission->EnsureShape(ToShape(valid->spec.compute()));
+        if (!shape_id.ok()) return done(shape_id.status());
+        NewRun run = ToNewRun(*valid, *request, caller, *core_.clock, *shape_id);
+        core_.create_batcher->Submit(std::move(run), [this, caller, name = valid->name, response,
+                                                      done](absl::StatusOr<Admission> admission) {
+          core_.dispatcher->Wake();
+          // Reading the run blocks, and this is the batcher's thread.
+          const bool accepted = core_.call.executor->Submit(
+              [this, caller, name, response, done, admission = std::move(admission)] {
+                done(FinishCreate(core_, caller, name, admission, response));
+              });
+          if (!accepted) {
+            done(UnavailableError("OVERLOADED", "the daemon is stopping", absl::Seconds(1)));
+          }
+        });
+      });
 }
 
 }  // namespace finetuned

@@ -1,8 +1,11 @@
 #include "daemon/page_token.h"
 
+#include <algorithm>
+
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/hash.h"
 #include "base/status.h"
@@ -12,6 +15,8 @@ namespace {
 
 constexpr size_t kMaxTokenBytes = 512;
 constexpr size_t kMacBytes = 16;
+constexpr int kDefaultPageSize = 100;
+constexpr int kMaxPageSize = 1000;
 
 std::string Mac(const std::string& key, const std::string& scope, const std::string& payload) {
   return HmacSha256(key, absl::StrCat("page-token-v1|", Sha256(scope), payload))
@@ -20,13 +25,19 @@ std::string Mac(const std::string& key, const std::string& scope, const std::str
 
 }  // namespace
 
-std::string MakePageToken(const std::string& key, const std::string& scope, const RunPageKey& at) {
-  const std::string payload = absl::StrCat(absl::ToUnixMicros(at.create_time), ".", at.run_id);
+absl::StatusOr<int> PageSize(int32_t asked) {
+  if (asked < 0) return InvalidArgument({{"page_size", "is negative", "BAD_PAGE_SIZE"}});
+  return asked == 0 ? kDefaultPageSize : std::min(asked, kMaxPageSize);
+}
+
+std::string MakePageToken(const std::string& key, const std::string& scope,
+                          const std::vector<int64_t>& at) {
+  const std::string payload = absl::StrJoin(at, ".");
   return absl::WebSafeBase64Escape(absl::StrCat(Mac(key, scope, payload), payload));
 }
 
-absl::StatusOr<RunPageKey> ReadPageToken(const std::string& key, const std::string& scope,
-                                         const std::string& token) {
+absl::StatusOr<std::vector<int64_t>> ReadPageToken(const std::string& key, const std::string& scope,
+                                                   const std::string& token, size_t length) {
   const absl::Status bad = InvalidArgument(
       {{"page_token",
         "is not a token of this listing: use next_page_token of the page before, with the same "
@@ -39,14 +50,11 @@ absl::StatusOr<RunPageKey> ReadPageToken(const std::string& key, const std::stri
   }
   const std::string payload = bytes.substr(kMacBytes);
   if (!ConstantTimeEqual(bytes.substr(0, kMacBytes), Mac(key, scope, payload))) return bad;
-  const std::vector<std::string> parts = absl::StrSplit(payload, '.');
-  int64_t micros;
-  RunPageKey at;
-  if (parts.size() != 2 || !absl::SimpleAtoi(parts[0], &micros) ||
-      !absl::SimpleAtoi(parts[1], &at.run_id)) {
-    return bad;
+  std::vector<int64_t> at;
+  for (const absl::string_view part : absl::StrSplit(payload, '.')) {
+    if (!absl::SimpleAtoi(part, &at.emplace_back())) return bad;
   }
-  at.create_time = absl::FromUnixMicros(micros);
+  if (at.size() != length) return bad;
   return at;
 }
 

@@ -1,20 +1,27 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
-#include "db/reads.h"
 
-// Page tokens are opaque and signed: they say where a listing goes on and carry no rights. They fit
-// only the listing they came from, for the caller it was given to.
+// Pages of listings. Page tokens are opaque and signed: they say where a listing goes on and carry
+// no rights. They fit only the listing they came from, for the caller it was given to.
 
 namespace finetuned {
 
-// `scope` is what the listing is about: caller and filters, serialised.
-std::string MakePageToken(const std::string& key, const std::string& scope, const RunPageKey& at);
+// The size of a page: 100 for 0, at most 1,000. INVALID_ARGUMENT for a negative one.
+absl::StatusOr<int> PageSize(int32_t asked);
 
-// INVALID_ARGUMENT `BAD_PAGE_TOKEN`, the same for every way in which it can be wrong.
-absl::StatusOr<RunPageKey> ReadPageToken(const std::string& key, const std::string& scope,
-                                         const std::string& token);
+// `scope` is what the listing is about: method, caller and filters, serialised. `at` is the key of
+// the last row of the page before.
+std::string MakePageToken(const std::string& key, const std::string& scope,
+                          const std::vector<int64_t>& at);
+
+// INVALID_ARGUMENT `BAD_PAGE_TOKEN`, the same for every way in which it can be wrong; one is a key
+// of another length than `length`.
+absl::StatusOr<std::vector<int64_t>> ReadPageToken(const std::string& key, const std::string& scope,
+                                                   const std::string& token, size_t length);
 
 }  // namespace finetuned

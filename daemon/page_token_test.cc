@@ -1,5 +1,7 @@
 #include "daemon/page_token.h"
 
+#include <limits>
+
 #include <gtest/gtest.h>
 
 #include "base/status.h"
@@ -7,23 +9,21 @@
 namespace finetuned {
 namespace {
 
-const RunPageKey kAt = {absl::FromUnixMicros(1789000000123456), 42};
+const std::vector<int64_t> kAt = {1789000000123456, 42};
 
 TEST(PageToken, ComesBackAsItWas) {
-  for (const RunPageKey& at :
-       {kAt, RunPageKey{absl::FromUnixMicros(-1), 1},
-        RunPageKey{absl::FromUnixMicros(0), std::numeric_limits<int64_t>::max()}}) {
-    const auto read = ReadPageToken("key", "scope", MakePageToken("key", "scope", at));
+  for (const std::vector<int64_t>& at :
+       {kAt, {-1, 1}, {0, std::numeric_limits<int64_t>::max()}, {7}}) {
+    const auto read = ReadPageToken("key", "scope", MakePageToken("key", "scope", at), at.size());
     ASSERT_TRUE(read.ok()) << read.status();
-    EXPECT_EQ(read->create_time, at.create_time);
-    EXPECT_EQ(read->run_id, at.run_id);
+    EXPECT_EQ(*read, at);
   }
 }
 
 // One text for every way in which it can be wrong, so that an answer tells a forger nothing.
 TEST(PageToken, EveryOtherTextIsRefusedInTheSameWords) {
   const std::string token = MakePageToken("key", "scope", kAt);
-  const absl::Status refusal = ReadPageToken("key", "scope", "x").status();
+  const absl::Status refusal = ReadPageToken("key", "scope", "x", 2).status();
   EXPECT_EQ(ErrorReason(refusal), "BAD_PAGE_TOKEN");
   std::vector<std::string> wrong = {"",
                                     " ",
@@ -34,6 +34,8 @@ TEST(PageToken, EveryOtherTextIsRefusedInTheSameWords) {
                                     token + token,
                                     MakePageToken("other key", "scope", kAt),
                                     MakePageToken("key", "other scope", kAt),
+                                    MakePageToken("key", "scope", {1}),
+                                    MakePageToken("key", "scope", {1, 2, 3}),
                                     std::string(10000, 'A'),
                                     std::string(1, '\0')};
   for (size_t i = 0; i < token.size(); ++i) {
@@ -46,7 +48,7 @@ TEST(PageToken, EveryOtherTextIsRefusedInTheSameWords) {
     }
   }
   for (const std::string& text : wrong) {
-    EXPECT_EQ(ReadPageToken("key", "scope", text).status(), refusal) << text;
+    EXPECT_EQ(ReadPageToken("key", "scope", text, 2).status(), refusal) << text;
   }
 }
 

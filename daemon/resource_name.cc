@@ -7,11 +7,13 @@
 #include "absl/strings/str_split.h"
 #include "base/status.h"
 #include "base/uuid.h"
+#include "daemon/text.h"
 
 namespace finetuned {
 namespace {
 
 constexpr size_t kMaxRunName = 63;
+constexpr size_t kMaxExperimentPath = 4096;
 
 bool IsLower(char c) { return c >= 'a' && c <= 'z'; }
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
@@ -51,6 +53,31 @@ absl::Status CheckParent(const std::string& parent, const Identity& caller) {
   }
   return MakeError(absl::StatusCode::kNotFound, "WORKSPACE_NOT_FOUND",
                    "there is no such workspace that you may see");
+}
+
+absl::StatusOr<std::string> ParseExperimentName(const std::string& field, const std::string& name,
+                                                const Identity& caller) {
+  if (name.size() > 1 && name[0] == '/' && name.size() <= kMaxExperimentPath && !HasControl(name)) {
+    return name;
+  }
+  const std::vector<std::string> parts = absl::StrSplit(name, '/');
+  const bool shape_ok = parts.size() == 1 || (parts.size() == 4 && parts[0] == "workspaces" &&
+                                              parts[2] == "experiments");
+  if (!shape_ok || !IsUuid(parts.back())) {
+    return InvalidArgument(
+        {{field,
+          "is not `workspaces/{workspace}/experiments/{uid}`, a uid, or a path that begins with /",
+          "BAD_NAME"}});
+  }
+  if (parts.size() == 4 && parts[1] != caller.workspace && parts[1] != "-") {
+    return ExperimentNotFound();
+  }
+  return parts.back();
+}
+
+absl::Status ExperimentNotFound() {
+  return MakeError(absl::StatusCode::kNotFound, "EXPERIMENT_NOT_FOUND",
+                   "there is no such experiment in which you see a run");
 }
 
 absl::Status RunNotFound(const std::string& name) {

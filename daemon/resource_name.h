@@ -23,4 +23,12 @@ absl::Status CheckParent(const std::string& parent, const Identity& caller);
 // `name` is the last part.
 absl::Status RunNotFound(const std::string& name);
 
+// `workspaces/{w}/experiments/{uid}`, a uid, or a path, which begins with /, as the caller may
+// write it in `field`. Returns the uid or the path; NOT_FOUND for another workspace;
+// INVALID_ARGUMENT for what can be none of them.
+absl::StatusOr<std::string> ParseExperimentName(const std::string& field, const std::string& name,
+                                                const Identity& caller);
+
+absl::Status ExperimentNotFound();
+
 }  // namespace finetuned

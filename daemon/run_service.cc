@@ -1,41 +1,22 @@
 #include "daemon/run_service.h"
 
 #include <algorithm>
-#include <map>
 
 #include "absl/strings/str_cat.h"
 #include "artifacts/artifact_store.h"
 #include "base/time.h"
+#include "daemon/checker.h"
 #include "daemon/page_token.h"
 #include "daemon/resource_name.h"
 #include "daemon/run_view.h"
-#include "daemon/text.h"
 #include "daemon/watch_events.h"
 #include "queue/wait.h"
 
 namespace finetuned {
 namespace {
 
-constexpr int kDefaultPageSize = 100;
-constexpr int kMaxPageSize = 1000;
-constexpr int kMaxListNames = 1000;
-constexpr int kMaxCancelNames = 100;
-constexpr size_t kMaxReason = 256;
 constexpr int kDefaultLogBytes = 64 << 10;
 constexpr int kMaxLogBytes = 512 << 10;
-
-const google::protobuf::MethodDescriptor* Method(const char* name) {
-  static const auto* service =
-      v1::GetRunRequest::descriptor()->file()->FindServiceByName("RunService");
-  return service->FindMethodByName(name);
-}
-
-absl::StatusOr<int> PageSize(int32_t asked) {
-  if (asked < 0) {
-    return InvalidArgument({{"page_size", "is negative", "BAD_PAGE_SIZE"}});
-  }
-  return asked == 0 ? kDefaultPageSize : std::min(asked, kMaxPageSize);
-}
 
 // Why a waiting run waits.
 absl::Status AddWait(const ServiceCore& core, const Run& run, v1::Run* proto) {
@@ -56,150 +37,15 @@ absl::Status AddWait(const ServiceCore& core, const Run& run, v1::Run* proto) {
   return absl::OkStatus();
 }
 
-// Checks the filters and turns them into what the reader takes.
-absl::StatusOr<RunFilter> FilterOf(const v1::ListRunsRequest& request, const Identity& caller) {
-  std::vector<FieldViolation> violations;
-  const absl::Status parent = CheckParent(request.parent(), caller);
-  Collect(parent, &violations);
-  Collect(PageSize(request.page_size()).status(), &violations);
-  RunFilter filter;
-  for (const int state : request.states()) {
-    if (!v1::Run::State_IsValid(state) || state == v1::Run::STATE_UNSPECIFIED) {
-      violations.push_back({"states", "has a value that is no state", "BAD_STATE"});
-      break;
-    }
-    filter.states.push_back(static_cast<RunState>(state));
-  }
-  if (request.names_size() > kMaxListNames) {
-    violations.push_back({"names", "has more than 1000 names", "TOO_MANY"});
-  } else {
-    for (int i = 0; i < request.names_size(); ++i) {
-      const auto name = ParseRunName(request.names(i), caller);
-      if (name.ok()) {
-        filter.names.push_back(*name);
-      } else if (name.status().code() == absl::StatusCode::kInvalidArgument) {
-        violations.push_back({absl::StrCat("names[", i, "]"), "can be no run's name", "BAD_NAME"});
-      } else {
-        filter.names.push_back("-");  // Of another workspace: matches nothing here.
-      }
-    }
-  }
-  const auto read_time = [&](const char* field, const google::protobuf::Timestamp& time,
-                             absl::Time* out) {
-    if (IsValid(time)) {
-      *out = FromProtoTime(time);
-    } else {
-      violations.push_back({field, "is not a time between the years 1 and 9999", "BAD_TIME"});
-    }
-  };
-  if (request.has_before()) read_time("before", request.before(), &filter.before);
-  if (request.has_after()) read_time("after", request.after(), &filter.after);
-  if (!violations.empty()) return InvalidArgument(violations);
-  FT_RETURN_IF_ERROR(parent);
-  return filter;
-}
-
-absl::Status ListPage(const ServiceCore& core, const Identity& caller,
-                      const v1::ListRunsRequest& request, v1::ListRunsResponse* response) {
-  FT_ASSIGN_OR_RETURN(const RunFilter filter, FilterOf(request, caller));
-  FT_ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size()));
-  v1::ListRunsRequest canonical = request;
-  canonical.clear_page_size();
-  canonical.clear_page_token();
-  const std::string scope =
-      absl::StrCat(caller.workspace_id, "/", caller.owner_id, "/", canonical.SerializeAsString());
-  RunPageKey at;
-  if (!request.page_token().empty()) {
-    FT_ASSIGN_OR_RETURN(at, ReadPageToken(core.page_token_key, scope, request.page_token()));
-  }
-  FT_ASSIGN_OR_RETURN(std::vector<RunPageKey> keys,
-                      core.reader->ListRuns(ViewerOf(caller), filter, at, page_size + 1));
-  if (static_cast<int>(keys.size()) > page_size) {
-    keys.resize(page_size);
-    response->set_next_page_token(MakePageToken(core.page_token_key, scope, keys.back()));
-  }
-  std::vector<int64_t> ids;
-  for (const RunPageKey& key : keys) ids.push_back(key.run_id);
-  FT_ASSIGN_OR_RETURN(const std::vector<Run> runs, core.reader->GetRuns(ids));
-  size_t bytes = 0;
-  for (size_t i = 0; i < runs.size(); ++i) {
-    v1::Run run = ToProto(runs[i]);
-    bytes += run.ByteSizeLong();
-    if (i > 0 && bytes > kMaxResponseBytes) {
-      response->set_next_page_token(MakePageToken(core.page_token_key, scope, keys[i - 1]));
-      break;
-    }
-    *response->add_runs() = std::move(run);
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CancelAll(const ServiceCore& core, const Identity& caller,
-                       const v1::CancelRunsRequest& request, v1::CancelRunsResponse* response) {
-  std::vector<FieldViolation> violations;
-  if (request.names_size() < 1 || request.names_size() > kMaxCancelNames) {
-    violations.push_back({"names", "must have 1 to 100 names", "BAD_COUNT"});
-  }
-  if (CharacterCount(request.reason()) > kMaxReason) {
-    violations.push_back({"reason", "has more than 256 characters", "TOO_LONG"});
-  } else if (HasControl(request.reason())) {
-    violations.push_back({"reason", "has control characters", "BAD_REASON"});
-  }
-  std::vector<std::string> names;
-  for (int i = 0; i < std::min(request.names_size(), kMaxCancelNames); ++i) {
-    const auto name = ParseRunName(request.names(i), caller);
-    if (name.ok()) {
-      names.push_back(*name);
-    } else if (name.status().code() == absl::StatusCode::kNotFound) {
-      names.push_back("-");
-    } else {
-      violations.push_back({absl::StrCat("names[", i, "]"), "can be no run's name", "BAD_NAME"});
-    }
-  }
-  if (!violations.empty()) return InvalidArgument(violations);
-  FT_ASSIGN_OR_RETURN(const std::vector<int64_t> ids,
-                      core.reader->FindRuns(OwnerOf(caller), names));
-  std::vector<int64_t> found;
-  std::copy_if(ids.begin(), ids.end(), std::back_inserter(found),
-               [](int64_t id) { return id != 0; });
-  const std::string reason = request.reason().empty() ? "Canceled by user." : request.reason();
-  FT_ASSIGN_OR_RETURN(const auto canceled, core.transitions->Cancel(found, reason));
-  FT_ASSIGN_OR_RETURN(const std::vector<Run> runs, core.reader->GetRuns(found));
-  std::map<int64_t, v1::Run> by_id;
-  for (const Run& run : runs) by_id[run.run_id] = ToProto(run);
-  size_t next = 0;
-  for (size_t i = 0; i < ids.size(); ++i) {
-    auto* result = response->add_results();
-    const std::string& name = request.names(static_cast<int>(i));
-    result->set_name(name);
-    const absl::StatusOr<CancelResult> outcome =
-        ids[i] == 0 ? absl::StatusOr<CancelResult>(RunNotFound(name.substr(name.rfind('/') + 1)))
-                    : canceled[next++];
-    *result->mutable_status() = ToProto(outcome.status());
-    if (!outcome.ok()) continue;
-    result->set_outcome(outcome->outcome == CancelResult::Outcome::kStopped
-                            ? v1::CancelRunsResponse::Result::STOPPED
-                        : outcome->outcome == CancelResult::Outcome::kStopping
-                            ? v1::CancelRunsResponse::Result::STOPPING
-                            : v1::CancelRunsResponse::Result::ALREADY_TERMINAL);
-    *result->mutable_run() = by_id[ids[i]];
-    if (outcome->outcome != CancelResult::Outcome::kAlreadyTerminal) {
-      core.RunMoved(ids[i], outcome->from, outcome->to, /*desired_changed=*/true);
-    }
-  }
-  return absl::OkStatus();
-}
-
 absl::Status ReadLog(const ServiceCore& core, const Identity& caller,
                      const v1::ReadRunLogRequest& request, v1::ReadRunLogResponse* response) {
-  std::vector<FieldViolation> violations;
-  Collect(ParseRunName(request.name(), caller).status(), &violations);
-  if (!v1::ReadRunLogRequest::Stream_IsValid(request.stream())) {
-    violations.push_back({"stream", "is neither STDOUT nor STDERR", "BAD_STREAM"});
-  }
-  if (request.attempt() < 0) violations.push_back({"attempt", "is negative", "BAD_ATTEMPT"});
-  if (request.max_bytes() < 0) violations.push_back({"max_bytes", "is negative", "BAD_SIZE"});
-  if (!violations.empty()) return InvalidArgument(violations);
+  Checker check;
+  check.AddAll(ParseRunName(request.name(), caller).status());
+  check.Require(v1::ReadRunLogRequest::Stream_IsValid(request.stream()), "stream",
+                "is neither STDOUT nor STDERR", "BAD_STREAM");
+  check.Require(request.attempt() >= 0, "attempt", "is negative", "BAD_ATTEMPT");
+  check.Require(request.max_bytes() >= 0, "max_bytes", "is negative", "BAD_SIZE");
+  if (!check.violations().empty()) return InvalidArgument(check.violations());
   FT_ASSIGN_OR_RETURN(const int64_t run_id, FindRun(core, caller, request.name()));
   FT_ASSIGN_OR_RETURN(const v1::Run run, ReadRun(core, run_id));
   const int64_t attempt = request.attempt() == 0 ? run.attempt() : request.attempt();
@@ -230,8 +76,10 @@ absl::Status ReadLog(const ServiceCore& core, const Identity& caller,
 
 }  // namespace
 
-void Collect(const absl::Status& status, std::vector<FieldViolation>* violations) {
-  for (FieldViolation& violation : Violations(status)) violations->push_back(std::move(violation));
+const google::protobuf::MethodDescriptor* RunService::Method(const char* name) {
+  static const auto* service =
+      v1::GetRunRequest::descriptor()->file()->FindServiceByName("RunService");
+  return service->FindMethodByName(name);
 }
 
 absl::StatusOr<int64_t> FindRun(const ServiceCore& core, const Identity& caller,
@@ -263,35 +111,17 @@ grpc::ServerUnaryReactor* RunService::GetRun(grpc::CallbackServerContext* contex
                      });
 }
 
-grpc::ServerUnaryReactor* RunService::ListRuns(grpc::CallbackServerContext* context,
-                                               const v1::ListRunsRequest* request,
-                                               v1::ListRunsResponse* response) {
-  return HandleUnary(core_.call, context, Method("ListRuns"),
-                     [=](const Identity& caller, const Done& done) {
-                       done(ListPage(core_, caller, *request, response));
-                     });
-}
-
-grpc::ServerUnaryReactor* RunService::CancelRuns(grpc::CallbackServerContext* context,
-                                                 const v1::CancelRunsRequest* request,
-                                                 v1::CancelRunsResponse* response) {
-  return HandleUnary(core_.call, context, Method("CancelRuns"),
-                     [=](const Identity& caller, const Done& done) {
-                       done(CancelAll(core_, caller, *request, response));
-                     });
-}
-
 grpc::ServerUnaryReactor* RunService::ListRunEvents(grpc::CallbackServerContext* context,
                                                     const v1::ListRunEventsRequest* request,
                                                     v1::ListRunEventsResponse* response) {
   return HandleUnary(
       core_.call, context, Method("ListRunEvents"), [=](const Identity& caller, const Done& done) {
-        std::vector<FieldViolation> violations;
+        Checker check;
         const auto page_size = PageSize(request->page_size());
-        Collect(page_size.status(), &violations);
-        Collect(ParseRunName(request->name(), caller).status(), &violations);
-        Collect(CheckCursor(request->after_seq(), kAnySeq), &violations);
-        if (!violations.empty()) return done(InvalidArgument(violations));
+        check.AddAll(page_size.status());
+        check.AddAll(ParseRunName(request->name(), caller).status());
+        check.AddAll(CheckCursor(request->after_seq(), kAnySeq));
+        if (!check.violations().empty()) return done(InvalidArgument(check.violations()));
         const auto run_id = FindRun(core_, caller, request->name());
         if (!run_id.ok()) return done(run_id.status());
         const auto marks = core_.reader->Watch({*run_id});

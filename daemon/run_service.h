@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "base/status.h"
 #include "daemon/service_core.h"
 #include "daemon/stream_limits.h"
 #include "finetuned/v1/run_service.grpc.pb.h"
@@ -25,6 +24,12 @@ class RunService final : public v1::RunService::CallbackService {
                                       v1::Run* response) override;
   grpc::ServerUnaryReactor* GetRun(grpc::CallbackServerContext* context,
                                    const v1::GetRunRequest* request, v1::Run* response) override;
+  grpc::ServerUnaryReactor* UpdateRun(grpc::CallbackServerContext* context,
+                                      const v1::UpdateRunRequest* request,
+                                      v1::Run* response) override;
+  grpc::ServerUnaryReactor* DeleteRun(grpc::CallbackServerContext* context,
+                                      const v1::DeleteRunRequest* request,
+                                      google::protobuf::Empty* response) override;
   grpc::ServerUnaryReactor* ListRuns(grpc::CallbackServerContext* context,
                                      const v1::ListRunsRequest* request,
                                      v1::ListRunsResponse* response) override;
@@ -50,12 +55,11 @@ class RunService final : public v1::RunService::CallbackService {
                                         v1::ListWorkersResponse* response) override;
 
  private:
+  static const google::protobuf::MethodDescriptor* Method(const char* name);
+
   const ServiceCore& core_;
   StreamLimits streams_;
 };
-
-// Adds the violations that an error has, so that all of a request come at once.
-void Collect(const absl::Status& status, std::vector<FieldViolation>* violations);
 
 // The id of a run that the caller may see. INVALID_ARGUMENT, NOT_FOUND.
 absl::StatusOr<int64_t> FindRun(const ServiceCore& core, const Identity& caller,

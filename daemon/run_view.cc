@@ -9,6 +9,10 @@ std::string RunName(const std::string& workspace, const std::string& name) {
   return absl::StrCat("workspaces/", workspace, "/runs/", name);
 }
 
+std::string ExperimentName(const std::string& workspace, const std::string& uid) {
+  return absl::StrCat("workspaces/", workspace, "/experiments/", uid);
+}
+
 std::string ArtifactPath(const std::string& workspace, const std::string& name) {
   return RunName(workspace, name);
 }
@@ -24,6 +28,13 @@ v1::Run ToProto(const Run& run) {
   proto.set_name(RunName(run.workspace, run.name));
   proto.set_uid(run.uid);
   proto.mutable_spec()->ParseFromString(run.spec);
+  // The specification is what was asked for at create; these may have been changed since.
+  v1::Scheduling* scheduling = proto.mutable_spec()->mutable_scheduling();
+  scheduling->set_priority(
+      static_cast<v1::Scheduling::Priority>(static_cast<int>(run.priority) + 1));
+  scheduling->set_max_retries(run.max_retries);
+  scheduling->clear_max_run_time();
+  if (run.max_run_seconds > 0) scheduling->mutable_max_run_time()->set_seconds(run.max_run_seconds);
   for (const auto& [key, value] : run.labels) (*proto.mutable_labels())[key] = value;
   proto.set_owner(run.owner_email);
   proto.set_state(static_cast<v1::Run::State>(run.state));
@@ -43,7 +54,8 @@ v1::Run ToProto(const Run& run) {
     *proto.mutable_estimated_end_time() = ToProtoTime(*run.estimated_end_time);
   }
   proto.set_worker(run.worker);
-  proto.set_etag(absl::StrCat(run.last_seq, "-", absl::ToUnixMicros(run.update_time)));
+  proto.set_etag(EtagOf(run.last_seq, run.update_time));
+  proto.set_experiment(ExperimentName(run.workspace, run.experiment_uid));
   return proto;
 }
 

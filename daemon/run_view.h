@@ -18,6 +18,9 @@ namespace finetuned {
 // `workspaces/{workspace}/runs/{run}`
 std::string RunName(const std::string& workspace, const std::string& name);
 
+// `workspaces/{workspace}/experiments/{uid}`
+std::string ExperimentName(const std::string& workspace, const std::string& uid);
+
 // Folders of a run, relative to the artifact root.
 std::string ArtifactPath(const std::string& workspace, const std::string& name);
 // `<run folder>/artifacts/<last part of the experiment's path>/checkpoints`

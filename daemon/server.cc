@@ -17,10 +17,13 @@
 #include "base/logging.h"
 #include "base/time.h"
 #include "daemon/daemon_config.h"
+#include "daemon/experiment_service.h"
+#include "daemon/model_service.h"
 #include "daemon/periodic.h"
 #include "daemon/run_service.h"
 #include "daemon/worker_messages.h"
 #include "daemon/worker_service.h"
+#include "daemon/workspace_service.h"
 #include "db/migrator.h"
 
 namespace finetuned {
@@ -65,13 +68,14 @@ class NoReflection final : public grpc::ServerBuilderOption {
 };
 
 absl::StatusOr<std::unique_ptr<grpc::Server>> Listen(const char* field, const std::string& address,
-                                                     bool reflection, grpc::Service* service,
+                                                     bool reflection,
+                                                     const std::vector<grpc::Service*>& services,
                                                      int* port) {
   grpc::ServerBuilder builder;
   SetLimits(&builder);
   if (!reflection) builder.SetOption(std::make_unique<NoReflection>());
   builder.AddListeningPort(address, grpc::InsecureServerCredentials(), port);
-  builder.RegisterService(service);
+  for (grpc::Service* service : services) builder.RegisterService(service);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr || *port == 0) {
     return MakeError(
@@ -114,6 +118,8 @@ struct Server::State {
         identity(read_pool.get()),
         reader(read_pool.get()),
         loop_reader(loop_pool.get()),
+        listing(read_pool.get()),
+        edits(read_pool.get()),
         admission(create_pool.get(), QuotaLimitsOf(config)),
         shapes(read_pool.get(), QuotaLimitsOf(config)),
         loop_admission(loop_pool.get(), QuotaLimitsOf(config)),
@@ -137,6 +143,9 @@ struct Server::State {
         complete_batcher(OnePerRun(BatchOptions<CompletionItem, CompletionResult>("complete")),
                          [this](const auto& items) { return completions.Complete(items); }),
         run_service(&core),
+        experiment_service(&core),
+        model_service(&core),
+        workspace_service(&core),
         worker_service(&core),
         hub_loop(kHubPollInterval, [this] { hub.Poll(&loop_reader); }),
         reap_loop(kReapInterval, [this] { Reap(); }),
@@ -181,6 +190,8 @@ struct Server::State {
       dispatch_pool, loop_pool;
   IdentityStore identity;
   Reader reader, loop_reader;
+  Listing listing;
+  EditStore edits;
   AdmissionStore admission, shapes, loop_admission;
   LeaseStore renewals, dispatch_leases, session_leases, loop_leases;
   TransitionStore reports, completions, transitions, loop_transitions;
@@ -195,6 +206,9 @@ struct Server::State {
   Batcher<RenewalItem, RenewalResult> renew_batcher;
   Batcher<CompletionItem, CompletionResult> complete_batcher;
   RunService run_service;
+  ExperimentService experiment_service;
+  ModelService model_service;
+  WorkspaceService workspace_service;
   WorkerService worker_service;
   std::unique_ptr<prometheus::Exposer> exposer;
   std::unique_ptr<grpc::Server> user_server, worker_server;
@@ -205,9 +219,12 @@ struct Server::State {
 };
 
 absl::Status Server::State::Build() {
-  FT_RETURN_IF_ERROR(
-      CheckPermissions({v1::GetRunRequest::descriptor()->file()->FindServiceByName("RunService"),
-                        v1::Lease::descriptor()->file()->FindServiceByName("WorkerService")}));
+  FT_RETURN_IF_ERROR(CheckPermissions(
+      {v1::GetRunRequest::descriptor()->file()->FindServiceByName("RunService"),
+       v1::Experiment::descriptor()->file()->FindServiceByName("ExperimentService"),
+       v1::Model::descriptor()->file()->FindServiceByName("ModelService"),
+       v1::Workspace::descriptor()->file()->FindServiceByName("WorkspaceService"),
+       v1::Lease::descriptor()->file()->FindServiceByName("WorkerService")}));
   FT_ASSIGN_OR_RETURN(const SchemaState schema, ReadSchemaState(config.database_url()));
   FT_RETURN_IF_ERROR(CheckSchema(schema));
   FT_ASSIGN_OR_RETURN(catalogue,
@@ -222,6 +239,8 @@ absl::Status Server::State::Build() {
   core.leases = &session_leases;
   core.transitions = &transitions;
   core.reader = &reader;
+  core.listing = &listing;
+  core.edits = &edits;
   core.create_batcher = &create_batcher;
   core.report_batcher = &report_batcher;
   core.renew_batcher = &renew_batcher;
@@ -250,9 +269,11 @@ absl::Status Server::State::StartListening() {
                                   "another port"));
   }
   FT_ASSIGN_OR_RETURN(worker_server, Listen("worker_listen", config.worker_listen(),
-                                            config.reflection(), &worker_service, &worker_port));
-  FT_ASSIGN_OR_RETURN(user_server, Listen("listen", config.listen(), config.reflection(),
-                                          &run_service, &user_port));
+                                            config.reflection(), {&worker_service}, &worker_port));
+  FT_ASSIGN_OR_RETURN(
+      user_server,
+      Listen("listen", config.listen(), config.reflection(),
+             {&run_service, &experiment_service, &model_service, &workspace_service}, &user_port));
   return absl::OkStatus();
 }
 

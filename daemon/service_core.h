@@ -8,8 +8,10 @@
 #include "daemon/validate_run.h"
 #include "db/admission.h"
 #include "db/batcher.h"
+#include "db/edits.h"
 #include "db/identity.h"
 #include "db/leases.h"
+#include "db/listing.h"
 #include "db/reads.h"
 #include "db/transitions.h"
 #include "queue/lease.h"
@@ -29,6 +31,8 @@ struct ServiceCore {
   LeaseStore* leases = nullptr;
   TransitionStore* transitions = nullptr;
   Reader* reader = nullptr;
+  Listing* listing = nullptr;
+  EditStore* edits = nullptr;
 
   Batcher<NewRun, Admission>* create_batcher = nullptr;
   Batcher<ReportItem, ReportResult>* report_batcher = nullptr;

@@ -108,23 +108,6 @@ bool IsUnder(const std::string& path, const std::string& root) {
   return path == root || absl::StartsWith(path, absl::EndsWith(root, "/") ? root : root + "/");
 }
 
-// Collects what is wrong, field by field.
-class Checker {
- public:
-  void Add(const FieldViolation& violation) { violations_.push_back(violation); }
-  void Add(const std::string& field, const std::string& description, const std::string& reason) {
-    violations_.push_back({field, description, reason});
-  }
-  void Require(bool good, const std::string& field, const std::string& description,
-               const std::string& reason = "BAD_VALUE") {
-    if (!good) Add(field, description, reason);
-  }
-  const std::vector<FieldViolation>& violations() const { return violations_; }
-
- private:
-  std::vector<FieldViolation> violations_;
-};
-
 void CheckDuration(const std::string& field, std::string* text, const char* default_text,
                    Checker* check) {
   if (text->empty()) {
@@ -241,33 +224,6 @@ void CheckCompute(const v1::Compute& defaults, v1::Compute* compute, Checker* ch
   check->Require(good_type, "run.spec.compute.gpu_type", "must be letters, digits and -");
 }
 
-void CheckScheduling(Scheduling* scheduling, Checker* check) {
-  if (scheduling->priority() == Scheduling::PRIORITY_UNSPECIFIED) {
-    scheduling->set_priority(Scheduling::AUTO);
-  }
-  check->Require(Scheduling::Priority_IsValid(scheduling->priority()),
-                 "run.spec.scheduling.priority", "is none of HIGH, AUTO, LOW, LOWEST");
-  check->Require(scheduling->max_retries() >= 0 && scheduling->max_retries() <= kMaxRetries,
-                 "run.spec.scheduling.max_retries", "must be from 0 to 100");
-  if (scheduling->has_max_run_time()) {
-    const absl::Duration limit = FromProtoDuration(scheduling->max_run_time());
-    check->Require(
-        IsValid(scheduling->max_run_time()) && limit >= kMinRunTime && limit <= kMaxRunTime,
-        "run.spec.scheduling.max_run_time", "must be from 1 minute to 365 days");
-  }
-}
-
-void CheckLabels(const v1::Run& run, Checker* check) {
-  check->Require(run.labels_size() <= kMaxLabels, "run.labels", "has more than 64 labels");
-  for (const auto& [key, value] : run.labels()) {
-    check->Require(IsLabelKey(key), "run.labels",
-                   "has a key that is not `^[a-z][a-z0-9_.-]{0,62}$`", "BAD_LABEL");
-    check->Require(CharacterCount(value) <= kMaxLabelValue && !HasControl(value), "run.labels",
-                   "has a value with more than 256 characters or with control characters",
-                   "BAD_LABEL");
-  }
-}
-
 absl::Status PathDenied(const std::string& field, const std::string& where) {
   return MakeError(absl::StatusCode::kPermissionDenied, "PATH_NOT_ALLOWED",
                    absl::StrCat(field, ": the path is not under ", where), {{"field", field}});
@@ -326,13 +282,51 @@ absl::Status ModelNotAllowed(const std::string& name, const Catalogue& catalogue
 
 }  // namespace
 
+void CheckScheduling(Scheduling* scheduling, Checker* check) {
+  if (scheduling->priority() == Scheduling::PRIORITY_UNSPECIFIED) {
+    scheduling->set_priority(Scheduling::AUTO);
+  }
+  check->Require(Scheduling::Priority_IsValid(scheduling->priority()),
+                 "run.spec.scheduling.priority", "is none of HIGH, AUTO, LOW, LOWEST");
+  check->Require(scheduling->max_retries() >= 0 && scheduling->max_retries() <= kMaxRetries,
+                 "run.spec.scheduling.max_retries", "must be from 0 to 100");
+  if (scheduling->has_max_run_time()) {
+    const absl::Duration limit = FromProtoDuration(scheduling->max_run_time());
+    check->Require(IsValid(scheduling->max_run_time()) && limit >= kMinRunTime &&
+                       limit <= kMaxRunTime && scheduling->max_run_time().nanos() == 0,
+                   "run.spec.scheduling.max_run_time",
+                   "must be whole seconds, from 1 minute to 365 days");
+  }
+}
+
+void CheckLabels(const google::protobuf::Map<std::string, std::string>& labels,
+                 const std::string& field, Checker* check) {
+  check->Require(labels.size() <= size_t{kMaxLabels}, field, "has more than 64 labels");
+  for (const auto& [key, value] : labels) {
+    check->Require(IsLabelKey(key), field, "has a key that is not `^[a-z][a-z0-9_.-]{0,62}$`",
+                   "BAD_LABEL");
+    check->Require(CharacterCount(value) <= kMaxLabelValue && !HasControl(value), field,
+                   "has a value with more than 256 characters or with control characters",
+                   "BAD_LABEL");
+  }
+}
+
+absl::Status CheckPriorityRight(Scheduling::Priority priority, const Identity& caller) {
+  if (priority != Scheduling::HIGH || RoleAllows(caller.role, "runs.prioritize")) {
+    return absl::OkStatus();
+  }
+  return MakeError(absl::StatusCode::kPermissionDenied, "PERMISSION_MISSING",
+                   "run.spec.scheduling.priority: HIGH needs the permission runs.prioritize",
+                   {{"permission", "runs.prioritize"}});
+}
+
 absl::StatusOr<ValidRun> ValidateCreateRun(const v1::CreateRunRequest& request,
                                            const Identity& caller, const RunPolicy& policy,
                                            const std::string& generated_name) {
   Checker check;
   ValidRun valid;
   const absl::Status parent = CheckParent(request.parent(), caller);
-  for (const FieldViolation& violation : Violations(parent)) check.Add(violation);
+  check.AddAll(parent);
   valid.request_id = request.request_id();
   check.Require(valid.request_id.empty() || IsUuid(valid.request_id), "request_id", "is not a UUID",
                 "BAD_REQUEST_ID");
@@ -351,17 +345,12 @@ absl::StatusOr<ValidRun> ValidateCreateRun(const v1::CreateRunRequest& request,
   CheckIdentityFields(&valid.spec, caller, valid.name, &check);
   CheckCompute(policy.default_compute, valid.spec.mutable_compute(), &check);
   CheckScheduling(valid.spec.mutable_scheduling(), &check);
-  CheckLabels(request.run(), &check);
+  CheckLabels(request.run().labels(), "run.labels", &check);
   if (!check.violations().empty()) return InvalidArgument(check.violations());
   FT_RETURN_IF_ERROR(parent);
   valid.labels = {request.run().labels().begin(), request.run().labels().end()};
   FT_RETURN_IF_ERROR(CheckRoots(valid.spec, caller, policy));
-  if (valid.spec.scheduling().priority() == Scheduling::HIGH &&
-      !RoleAllows(caller.role, "runs.prioritize")) {
-    return MakeError(absl::StatusCode::kPermissionDenied, "PERMISSION_MISSING",
-                     "run.spec.scheduling.priority: HIGH needs the permission runs.prioritize",
-                     {{"permission", "runs.prioritize"}});
-  }
+  FT_RETURN_IF_ERROR(CheckPriorityRight(valid.spec.scheduling().priority(), caller));
   if (model == nullptr) return ModelNotAllowed(valid.spec.model(), *policy.catalogue);
   if (valid.spec.compute().nodes() > 1) {
     return MakeError(absl::StatusCode::kFailedPrecondition, "NO_SUCH_CAPACITY",

@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "daemon/catalogue.h"
+#include "daemon/checker.h"
 #include "db/identity.h"
 #include "finetuned/v1/run_service.pb.h"
 
@@ -37,5 +38,12 @@ struct ValidRun {
 absl::StatusOr<ValidRun> ValidateCreateRun(const v1::CreateRunRequest& request,
                                            const Identity& caller, const RunPolicy& policy,
                                            const std::string& generated_name);
+
+// What a create and an update check alike. Scheduling gets its defaults.
+void CheckScheduling(v1::Scheduling* scheduling, Checker* check);
+void CheckLabels(const google::protobuf::Map<std::string, std::string>& labels,
+                 const std::string& field, Checker* check);
+// PERMISSION_DENIED for a priority that the caller may not use.
+absl::Status CheckPriorityRight(v1::Scheduling::Priority priority, const Identity& caller);
 
 }  // namespace finetuned

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/time.h"
+#include "daemon/checker.h"
 #include "daemon/resource_name.h"
 #include "daemon/run_service.h"
 #include "daemon/run_view.h"
@@ -61,10 +62,10 @@ class Watch : public std::enable_shared_from_this<Watch> {
   void Open() {
     const auto caller = Authorize(core_.call, authorization_, method_);
     if (!caller.ok()) return Finish(caller.status());
-    std::vector<FieldViolation> violations;
-    Collect(ParseRunName(request_.name(), *caller).status(), &violations);
-    Collect(CheckCursor(request_.after_seq(), kAnySeq), &violations);
-    if (!violations.empty()) return Finish(InvalidArgument(violations));
+    Checker check;
+    check.AddAll(ParseRunName(request_.name(), *caller).status());
+    check.AddAll(CheckCursor(request_.after_seq(), kAnySeq));
+    if (!check.violations().empty()) return Finish(InvalidArgument(check.violations()));
     const auto run_id = FindRun(core_, *caller, request_.name());
     if (!run_id.ok()) return Finish(run_id.status());
     const auto marks = core_.reader->Watch({*run_id});

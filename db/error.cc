@@ -82,6 +82,10 @@ absl::Status TranslateCurrentException(const std::string& statement) {
 
 bool IsInDoubt(const absl::Status& status) { return ErrorReason(status) == "COMMIT_IN_DOUBT"; }
 
+bool IsConflict(const absl::Status& status) {
+  return ErrorReason(status) == "TRANSACTION_CONFLICT";
+}
+
 bool BreaksConnection(const absl::Status& status) {
   // A lock or statement timeout leaves the connection whole.
   const auto sqlstate = status.GetPayload("finetuned/sqlstate");

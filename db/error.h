@@ -33,6 +33,8 @@ absl::Status TranslateSqlState(const std::string& sqlstate, const std::string& s
                                const std::string& message);
 
 bool IsInDoubt(const absl::Status& status);
+// Whether the transaction met another and may be run again.
+bool IsConflict(const absl::Status& status);
 // Whether the connection that the error came from is of no use any more.
 bool BreaksConnection(const absl::Status& status);
 

@@ -104,7 +104,7 @@ absl::Status Pool::Run(const char* name, const Body& body, bool transaction) {
   absl::Status status;
   for (int i = 0; i < kMaxTransactionTries; ++i) {
     status = RunOnce(name, body, transaction);
-    if (status.code() != absl::StatusCode::kAborted) break;
+    if (!IsConflict(status)) break;
   }
   if (options_.observer != nullptr) {
     options_.observer->TransactionEnded(name, RealClock::Get().SinceBoot() - start, status.ok());

@@ -15,12 +15,6 @@ std::map<std::string, std::string> StringMap(const pqxx::field& field) {
   return nlohmann::json::parse(field.c_str()).get<std::map<std::string, std::string>>();
 }
 
-std::string TimeText(absl::Time time) {
-  if (time == absl::InfiniteFuture()) return "infinity";
-  if (time == absl::InfinitePast()) return "-infinity";
-  return FormatRfc3339(time);
-}
-
 Run RunOf(const pqxx::row& row) {
   Run run;
   run.run_id = row["run_id"].as<int64_t>();
@@ -46,6 +40,9 @@ Run RunOf(const pqxx::row& row) {
   run.progress = BytesOf(row["progress"]);
   run.failure = BytesOf(row["failure"]);
   run.experiment_path = row["experiment_path"].c_str();
+  run.experiment_uid = row["experiment_uid"].c_str();
+  run.max_retries = row["max_retries"].as<int>();
+  run.max_run_seconds = row["max_run_seconds"].as<int64_t>();
   run.latest_checkpoint = row["latest_checkpoint"].c_str();
   run.worker = row["worker"].c_str();
   return run;
@@ -76,25 +73,6 @@ absl::StatusOr<std::vector<Run>> Reader::GetRuns(const std::vector<int64_t>& run
     return absl::OkStatus();
   }));
   return runs;
-}
-
-absl::StatusOr<std::vector<RunPageKey>> Reader::ListRuns(const Viewer& viewer,
-                                                         const RunFilter& filter,
-                                                         const RunPageKey& after, int limit) {
-  std::vector<RunPageKey> keys;
-  ArrayText states;
-  for (const RunState state : filter.states) states.Add(Name(state));
-  FT_RETURN_IF_ERROR(pool_.Read("list_runs", [&](pqxx::transaction_base& tx) {
-    const Query& query = viewer.sees_workspace ? kListWorkspaceRuns : kListOwnRuns;
-    for (const auto& row :
-         tx.exec_prepared(query.name, viewer.sees_workspace ? viewer.workspace_id : viewer.owner_id,
-                          TimeText(after.create_time), after.run_id, TimeText(filter.before),
-                          TimeText(filter.after), states.str(), ArrayOf(filter.names), limit)) {
-      keys.push_back({TimeOf(row["create_time"]), row["run_id"].as<int64_t>()});
-    }
-    return absl::OkStatus();
-  }));
-  return keys;
 }
 
 absl::StatusOr<std::vector<Event>> Reader::ListEvents(int64_t run_id, int64_t after_seq,

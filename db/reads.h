@@ -26,21 +26,6 @@ struct Viewer {
   bool sees_workspace = false;
 };
 
-struct RunFilter {
-  std::vector<RunState> states;
-  // Names or uids; empty for all.
-  std::vector<std::string> names;
-  // Exclusive.
-  absl::Time before = absl::InfiniteFuture();
-  absl::Time after = absl::InfinitePast();
-};
-
-// Where a page begins: the last row of the page before.
-struct RunPageKey {
-  absl::Time create_time = absl::InfiniteFuture();
-  int64_t run_id = 0;
-};
-
 struct StoredCheckpoint {
   // Serialised Checkpoint without create_time and attempt.
   std::string detail;
@@ -79,9 +64,6 @@ class Reader {
                                                 const std::vector<std::string>& names);
   // In the order of the ids; ids that do not exist are left out.
   absl::StatusOr<std::vector<Run>> GetRuns(const std::vector<int64_t>& run_ids);
-  // The ids of one page, newest first, with the key to go on from.
-  absl::StatusOr<std::vector<RunPageKey>> ListRuns(const Viewer& viewer, const RunFilter& filter,
-                                                   const RunPageKey& after, int limit);
   absl::StatusOr<std::vector<Event>> ListEvents(int64_t run_id, int64_t after_seq, int limit);
   absl::StatusOr<std::vector<StoredCheckpoint>> ListCheckpoints(int64_t run_id);
   // The marks of those that exist.

@@ -15,7 +15,8 @@ CREATE TYPE public.event_type AS ENUM (
     'REQUEUED',
     'STOP_REQUESTED',
     'RESUMED',
-    'OTHER'
+    'OTHER',
+    'UPDATED'
 );
 
 CREATE TYPE public.run_state AS ENUM (
@@ -100,6 +101,23 @@ CREATE TABLE public.create_requests (
     request_hash bytea NOT NULL,
     run_id bigint NOT NULL,
     create_time timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+CREATE TABLE public.experiments (
+    experiment_id bigint NOT NULL,
+    workspace_id bigint NOT NULL,
+    path text NOT NULL,
+    uid uuid DEFAULT gen_random_uuid() NOT NULL,
+    create_time timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+ALTER TABLE public.experiments ALTER COLUMN experiment_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.experiments_experiment_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
 );
 
 CREATE TABLE public.installation (
@@ -245,14 +263,16 @@ CREATE TABLE public.runs (
     uid uuid NOT NULL,
     name text NOT NULL,
     model text NOT NULL,
-    experiment_path text NOT NULL,
     state_reason text DEFAULT ''::text NOT NULL,
     labels jsonb DEFAULT '{}'::jsonb NOT NULL,
     progress bytea,
     failure bytea,
+    experiment_id bigint NOT NULL,
+    delete_time timestamp with time zone,
     CONSTRAINT end_time_exactly_when_terminal CHECK (((end_time IS NOT NULL) = (state = ANY (ARRAY['COMPLETED'::public.run_state, 'FAILED'::public.run_state, 'STOPPED'::public.run_state])))),
     CONSTRAINT failure_only_when_failed CHECK (((failure IS NULL) OR (state = 'FAILED'::public.run_state))),
     CONSTRAINT no_stop_requested_while_waiting CHECK (((stop_requested IS NULL) OR (state <> ALL (ARRAY['PENDING'::public.run_state, 'PAUSED'::public.run_state])))),
+    CONSTRAINT only_terminal_runs_are_deleted CHECK (((delete_time IS NULL) OR (state = ANY (ARRAY['COMPLETED'::public.run_state, 'FAILED'::public.run_state, 'STOPPED'::public.run_state])))),
     CONSTRAINT runs_name_check CHECK ((name ~ '^[a-z][a-z0-9-]{0,61}[a-z0-9]$'::text)),
     CONSTRAINT runs_priority_check CHECK (((priority >= 0) AND (priority <= 3)))
 )
@@ -367,6 +387,15 @@ ALTER TABLE ONLY public.checkpoints
 ALTER TABLE ONLY public.create_requests
     ADD CONSTRAINT create_requests_pkey PRIMARY KEY (owner_id, request_id);
 
+ALTER TABLE ONLY public.experiments
+    ADD CONSTRAINT experiments_pkey PRIMARY KEY (experiment_id);
+
+ALTER TABLE ONLY public.experiments
+    ADD CONSTRAINT experiments_uid_key UNIQUE (uid);
+
+ALTER TABLE ONLY public.experiments
+    ADD CONSTRAINT experiments_workspace_id_path_key UNIQUE (workspace_id, path);
+
 ALTER TABLE ONLY public.installation
     ADD CONSTRAINT installation_pkey PRIMARY KEY (only_row);
 
@@ -436,7 +465,15 @@ ALTER TABLE ONLY public.workspaces
 ALTER TABLE ONLY public.workspaces
     ADD CONSTRAINT workspaces_pkey PRIMARY KEY (workspace_id);
 
+CREATE INDEX experiments_of_workspace ON public.experiments USING btree (workspace_id, experiment_id);
+
 CREATE INDEX runs_active_of_owner ON public.runs USING btree (owner_id) WHERE (state = ANY (ARRAY['PENDING'::public.run_state, 'QUEUED'::public.run_state, 'STARTING'::public.run_state, 'RUNNING'::public.run_state, 'TERMINATING'::public.run_state]));
+
+CREATE INDEX runs_experiments_of_owner ON public.runs USING btree (owner_id, experiment_id);
+
+CREATE INDEX runs_labels ON public.runs USING gin (labels jsonb_path_ops) WHERE (labels <> '{}'::jsonb);
+
+CREATE INDEX runs_newest_of_experiment ON public.runs USING btree (experiment_id, create_time DESC, run_id DESC);
 
 CREATE INDEX runs_newest_of_owner ON public.runs USING btree (owner_id, create_time DESC, run_id DESC);
 
@@ -461,6 +498,9 @@ ALTER TABLE ONLY public.create_requests
 ALTER TABLE ONLY public.create_requests
     ADD CONSTRAINT create_requests_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.runs(run_id);
 
+ALTER TABLE ONLY public.experiments
+    ADD CONSTRAINT experiments_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(workspace_id);
+
 ALTER TABLE ONLY public.leases
     ADD CONSTRAINT leases_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.runs(run_id);
 
@@ -481,6 +521,9 @@ ALTER TABLE ONLY public.run_queue
 
 ALTER TABLE ONLY public.run_specs
     ADD CONSTRAINT run_specs_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.runs(run_id);
+
+ALTER TABLE ONLY public.runs
+    ADD CONSTRAINT runs_experiment_id_fkey FOREIGN KEY (experiment_id) REFERENCES public.experiments(experiment_id);
 
 ALTER TABLE ONLY public.runs
     ADD CONSTRAINT runs_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES public.owners(owner_id);

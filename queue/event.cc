@@ -24,6 +24,7 @@ const char* Name(EventType type) {
     case EventType::kStopRequested: return "STOP_REQUESTED";
     case EventType::kResumed: return "RESUMED";
     case EventType::kOther: return "OTHER";
+    case EventType::kUpdated: return "UPDATED";
   }
   return "?";
 }

@@ -27,14 +27,16 @@ enum class EventType {
   kStopRequested = 13,
   kResumed = 14,
   kOther = 15,
+  kUpdated = 16,
 };
 
-inline constexpr std::array<EventType, 15> kAllEventTypes = {
+inline constexpr std::array<EventType, 16> kAllEventTypes = {
     EventType::kCreated,          EventType::kStarted,         EventType::kDataValidated,
     EventType::kModelInitialized, EventType::kTrainUpdated,    EventType::kTrainFinished,
     EventType::kCompleted,        EventType::kCanceled,        EventType::kFailed,
     EventType::kEvaluated,        EventType::kCheckpointSaved, EventType::kRequeued,
     EventType::kStopRequested,    EventType::kResumed,         EventType::kOther,
+    EventType::kUpdated,
 };
 
 const char* Name(EventType type);

@@ -1,5 +1,7 @@
 #include "queue/run.h"
 
+#include "absl/strings/str_cat.h"
+
 namespace finetuned {
 
 const char* Name(StopKind kind) {
@@ -19,6 +21,10 @@ std::optional<StopKind> ParseStopKind(std::string_view name) {
     if (name == Name(kind)) return kind;
   }
   return std::nullopt;
+}
+
+std::string EtagOf(int64_t last_seq, absl::Time update_time) {
+  return absl::StrCat(last_seq, "-", absl::ToUnixMicros(update_time));
 }
 
 }  // namespace finetuned

@@ -50,11 +50,18 @@ struct Run {
   std::string progress;
   std::string failure;
   std::string experiment_path;
+  std::string experiment_uid;
+  int max_retries = 0;
+  // 0 for no limit.
+  int64_t max_run_seconds = 0;
   // Relative to the artifact root; empty without one.
   std::string latest_checkpoint;
   // The worker that holds its lease; empty without one.
   std::string worker;
 };
+
+// Differs whenever the run has changed.
+std::string EtagOf(int64_t last_seq, absl::Time update_time);
 
 // The part of a run that decisions are made on, read under the row's lock together with its lease.
 struct RunSnapshot {

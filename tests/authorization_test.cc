@@ -7,6 +7,9 @@
 
 #include <gtest/gtest.h>
 
+#include "finetuned/v1/experiment_service.pb.h"
+#include "finetuned/v1/model_service.pb.h"
+#include "finetuned/v1/workspace_service.pb.h"
 #include "tests/bad_input.h"
 #include "tests/support/raw_call.h"
 
@@ -22,12 +25,19 @@ const std::map<std::string, Roles>& WhoMayCall() {
       {"RunService/GetRun", {"reader", "user", "admin"}},
       {"RunService/ListRuns", {"reader", "user", "admin"}},
       {"RunService/CancelRuns", {"user", "admin"}},
+      {"RunService/UpdateRun", {"user", "admin"}},
+      {"RunService/DeleteRun", {"user", "admin"}},
       {"RunService/ListRunEvents", {"reader", "user", "admin"}},
       {"RunService/ListCheckpoints", {"reader", "user", "admin"}},
       {"RunService/WatchEvents", {"reader", "user", "admin"}},
       {"RunService/ReadRunLog", {"reader", "user", "admin"}},
       {"RunService/GetQuota", {"reader", "user", "admin"}},
       {"RunService/ListWorkers", {"reader", "user", "admin"}},
+      {"ExperimentService/ListExperiments", {"reader", "user", "admin"}},
+      {"ExperimentService/GetExperiment", {"reader", "user", "admin"}},
+      {"ModelService/ListModels", {"reader", "user", "admin"}},
+      {"WorkspaceService/GetWorkspace", {"reader", "user", "admin"}},
+      {"WorkspaceService/UpdateWorkspace", {"admin"}},
       {"WorkerService/OpenSession", {"worker"}},
       {"WorkerService/AcquireLeases", {"worker"}},
       {"WorkerService/RenewLeases", {"worker"}},
@@ -41,6 +51,9 @@ std::vector<std::string> AllMethods() {
   std::vector<std::string> methods;
   for (const auto* service :
        {v1::CreateRunRequest::descriptor()->file()->FindServiceByName("RunService"),
+        v1::Experiment::descriptor()->file()->FindServiceByName("ExperimentService"),
+        v1::Model::descriptor()->file()->FindServiceByName("ModelService"),
+        v1::Workspace::descriptor()->file()->FindServiceByName("WorkspaceService"),
         v1::OpenSessionRequest::descriptor()->file()->FindServiceByName("WorkerService")}) {
     for (int i = 0; i < service->method_count(); ++i) {
       methods.push_back(service->name() + "/" + service->method(i)->name());
@@ -267,6 +280,35 @@ class OwnershipTest : public ::testing::Test {
     EXPECT_EQ(installation_.Sql("select state from runs where name = 'anns-run'"), "PENDING");
   }
 
+  // Nor does it change or delete it: it is not there for `client` to change, whether or not it is
+  // seen.
+  void ExpectCannotChange(TestClient client) {
+    const std::string before = installation_.Sql("select r::text from runs r");
+    for (const std::string& name : {name_, uid_, std::string("anns-run")}) {
+      v1::UpdateRunRequest update;
+      update.mutable_run()->set_name(name);
+      (*update.mutable_run()->mutable_labels())["a"] = "b";
+      update.mutable_update_mask()->add_paths("labels");
+      v1::Run run;
+      EXPECT_EQ(ErrorReason(
+                    CallFor(client, client.runs(), &v1::RunService::Stub::UpdateRun, update, &run)),
+                "RUN_NOT_FOUND");
+      v1::DeleteRunRequest remove;
+      remove.set_name(name);
+      google::protobuf::Empty empty;
+      EXPECT_EQ(ErrorReason(CallFor(client, client.runs(), &v1::RunService::Stub::DeleteRun, remove,
+                                    &empty)),
+                "RUN_NOT_FOUND");
+    }
+    v1::CancelRunsRequest cancel;
+    cancel.set_experiment("/Users/ann@example.com/anns-run");
+    v1::CancelRunsResponse canceled;
+    EXPECT_EQ(ErrorReason(CallFor(client, client.runs(), &v1::RunService::Stub::CancelRuns, cancel,
+                                  &canceled)),
+              "EXPERIMENT_NOT_FOUND");
+    EXPECT_EQ(installation_.Sql("select r::text from runs r"), before);
+  }
+
   TestInstallation installation_;
   std::unique_ptr<Server> server_;
   std::string name_, uid_;
@@ -279,6 +321,7 @@ TEST_F(OwnershipTest, ARunIsItsOwnersAndItsWorkspacesAdmins) {
   ExpectDoesNotSee(Client("bob@example.com", "user"));
   ExpectDoesNotSee(Client("bob@example.com", "reader"));
   ExpectCannotCancel(Client("bob@example.com", "user"));
+  ExpectCannotChange(Client("bob@example.com", "user"));
   const auto canceled = Client("ada@example.com", "admin").Cancel(name_);
   ASSERT_TRUE(canceled.ok()) << canceled.status();
   EXPECT_EQ(canceled->results(0).run().state(), v1::Run::STOPPED);
@@ -289,6 +332,7 @@ TEST_F(OwnershipTest, ASharedWorkspaceIsReadByAllOfItAndChangedByItsOwners) {
   ExpectSees(Client("bob@example.com", "user"));
   ExpectSees(Client("bob@example.com", "reader"));
   ExpectCannotCancel(Client("bob@example.com", "user"));
+  ExpectCannotChange(Client("bob@example.com", "user"));
   // What one shares with the workspace does not count against the others.
   EXPECT_TRUE(Client("bob@example.com", "user").Create(ValidRequest(installation_)).ok());
 }
@@ -299,6 +343,7 @@ TEST_F(OwnershipTest, AnotherWorkspaceIsAnotherWorld) {
     ExpectDoesNotSee(Client("ann@example.com", role, "other"));
   }
   ExpectCannotCancel(Client("ann@example.com", "admin", "other"));
+  ExpectCannotChange(Client("ann@example.com", "admin", "other"));
   // Names are of their workspace, and so is the quota of a principal.
   v1::CreateRunRequest request = ValidRequest(installation_);
   request.set_run_id("anns-run");

@@ -228,6 +228,34 @@ TEST_F(BadInputTest, TheFiltersOfAListingAreCheckedTogether) {
                     for (int i = 0; i < 1001; ++i) request->add_names("a1");
                   }),
                   "names", "TOO_MANY");
+  for (const char* order :
+       {"name", "create_time asc", "CREATE_TIME", "create_time desc; --", " "}) {
+    ExpectViolation(List([&](auto* request) { request->set_order_by(order); }), "order_by",
+                    "BAD_ORDER");
+  }
+  for (const std::string& email : {std::string(), Filler(321), WithNul("a@b", "")}) {
+    ExpectViolation(List([&](auto* request) { request->add_user_emails(email); }), "user_emails[0]",
+                    "BAD_EMAIL");
+  }
+  ExpectViolation(List([](auto* request) {
+                    for (int i = 0; i < 101; ++i) request->add_user_emails("a@b");
+                  }),
+                  "user_emails", "TOO_MANY");
+  for (const std::string& experiment :
+       {std::string("x"), std::string("/"), "/" + Filler(4096), WithNul("/a", "b"),
+        std::string("workspaces/default/experiments/x"), std::string("' or true --")}) {
+    ExpectViolation(List([&](auto* request) { request->set_experiment(experiment); }), "experiment",
+                    "BAD_NAME");
+    ExpectViolation(Cancel([&](auto* request) { request->set_experiment(experiment); }),
+                    "experiment", "BAD_NAME");
+  }
+  ExpectViolation(List([](auto* request) { (*request->mutable_labels())["A"] = "x"; }), "labels",
+                  "BAD_LABEL");
+  ExpectViolation(List([](auto* request) {
+                    for (int i = 0; i < 65; ++i)
+                      (*request->mutable_labels())["k" + std::to_string(i)] = "x";
+                  }),
+                  "labels", "BAD_VALUE");
   const absl::Status all = List([&](auto* request) {
     set_time(request->mutable_before(), 0, -1);
     set_time(request->mutable_after(), 0, -1);
@@ -248,6 +276,11 @@ TEST_F(BadInputTest, TheFiltersOfAListingAreCheckedTogether) {
 
 TEST_F(BadInputTest, CancelChecksItsCountItsReasonAndItsNames) {
   ExpectViolation(Cancel([](auto*) {}), "names", "BAD_COUNT");
+  ExpectViolation(Cancel([](auto* request) {
+                    request->add_names("a1");
+                    request->set_experiment("/a");
+                  }),
+                  "names", "BAD_COUNT");
   ExpectViolation(Cancel([](auto* request) {
                     for (int i = 0; i < 101; ++i) request->add_names("a1");
                   }),

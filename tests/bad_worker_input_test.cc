@@ -236,13 +236,13 @@ TEST_F(BadWorkerInputTest, AReportThatIsNoneIsRefusedAndNothingOfItsItemIsStored
     SCOPED_TRACE(what);
     ExpectViolation(ReportOf(2, event), field, reason);
   };
-  for (const int type : {0, 16, 999, -1}) {
+  for (const int type : {0, 17, 999, -1}) {
     refused("type", EventOfType(static_cast<v1::RunEvent::Type>(type)), "items.reports",
             "BAD_REPORT");
   }
-  for (const auto type :
-       {v1::RunEvent::CREATED, v1::RunEvent::COMPLETED, v1::RunEvent::CANCELED,
-        v1::RunEvent::FAILED, v1::RunEvent::REQUEUED, v1::RunEvent::STOP_REQUESTED}) {
+  for (const auto type : {v1::RunEvent::CREATED, v1::RunEvent::COMPLETED, v1::RunEvent::CANCELED,
+                          v1::RunEvent::FAILED, v1::RunEvent::REQUEUED,
+                          v1::RunEvent::STOP_REQUESTED, v1::RunEvent::UPDATED}) {
     refused("the daemon's own", EventOfType(type), "items.reports.event.type",
             "EVENT_TYPE_NOT_REPORTABLE");
   }

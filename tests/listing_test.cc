@@ -169,6 +169,111 @@ TEST_F(ListingTest, EachFilterKeepsWhatItSaysAndAllTogetherNarrow) {
   EXPECT_EQ(Filtered(by_time), (Names{"bb"}));
 }
 
+TEST_F(ListingTest, OldestFirstIsNewestFirstReversed) {
+  Names expected;
+  for (int i = 0; i < 7; ++i) {
+    expected.push_back("run-" + std::to_string(i));
+    Create(expected.back());
+  }
+  for (const int size : {1, 3, 7, 8}) {
+    v1::ListRunsRequest request;
+    request.set_page_size(size);
+    request.set_order_by("create_time");
+    EXPECT_EQ(AllPages(request), expected) << "pages of " << size;
+  }
+  v1::ListRunsRequest newest;
+  newest.set_order_by("create_time desc");
+  std::reverse(expected.begin(), expected.end());
+  EXPECT_EQ(Filtered(newest), expected);
+}
+
+// Every filter, by itself and with the others, in both orders, against what a person would pick.
+TEST_F(ListingTest, EveryCombinationOfFiltersIsWhatAPersonWouldPick) {
+  installation_.Sql("update workspaces set share_runs = true");
+  struct Made {
+    std::string name, email, experiment, team;
+  };
+  std::vector<Made> made;
+  for (const char* email : {"ann@example.com", "bob@example.com"}) {
+    TestClient client(server_->listen(), installation_.Token(email, "user"));
+    for (const char* experiment : {"/Shared/one", "/Shared/two"}) {
+      for (const char* team : {"red", "blue"}) {
+        v1::CreateRunRequest request = ValidRequest(installation_);
+        request.set_run_id("run-" + std::to_string(made.size()));
+        request.mutable_run()->mutable_spec()->set_experiment_path(experiment);
+        (*request.mutable_run()->mutable_labels())["team"] = team;
+        (*request.mutable_run()->mutable_labels())["number"] = std::to_string(made.size());
+        ASSERT_TRUE(client.Create(request).ok());
+        made.push_back({request.run_id(), email, experiment, team});
+      }
+    }
+  }
+  TestClient carl(server_->listen(), installation_.Token("carl@example.com", "reader"));
+  for (int choice = 0; choice < 16; ++choice) {
+    for (const bool oldest : {false, true}) {
+      v1::ListRunsRequest request;
+      request.set_page_size(2);
+      if (choice & 1) request.add_user_emails("bob@example.com");
+      if (choice & 1) request.add_user_emails("nobody@example.com");
+      if (choice & 2) request.set_experiment("/Shared/two");
+      if (choice & 4) (*request.mutable_labels())["team"] = "red";
+      if (choice & 8) {
+        for (const int i : {0, 2, 4, 6, 7}) request.add_names("run-" + std::to_string(i));
+      }
+      if (oldest) request.set_order_by("create_time");
+      Names expected, listed;
+      for (const Made& run : made) {
+        const int number = run.name.back() - '0';
+        if ((!(choice & 1) || run.email == "bob@example.com") &&
+            (!(choice & 2) || run.experiment == "/Shared/two") &&
+            (!(choice & 4) || run.team == "red") &&
+            (!(choice & 8) || number % 2 == 0 || number == 7)) {
+          expected.push_back(run.name);
+        }
+      }
+      if (!oldest) std::reverse(expected.begin(), expected.end());
+      do {
+        const auto page = ListAs(carl, request);
+        ASSERT_TRUE(page.ok()) << page.status();
+        for (const auto& run : page->runs()) listed.push_back(LastPart(run.name()));
+        request.set_page_token(page->next_page_token());
+      } while (!request.page_token().empty());
+      EXPECT_EQ(listed, expected) << "choice " << choice << ", oldest " << oldest;
+    }
+  }
+  v1::ListRunsRequest both;
+  (*both.mutable_labels())["team"] = "red";
+  (*both.mutable_labels())["number"] = "4";
+  EXPECT_EQ(Filtered(both), (Names{"run-4"}));
+  v1::ListRunsRequest absent;
+  absent.set_experiment("/Shared/three");
+  EXPECT_EQ(Filtered(absent), Names{});
+}
+
+TEST_F(ListingTest, LabelsThatAreCommonAreListedLikeThoseThatAreRare) {
+  Create("plain");
+  installation_.Sql(
+      "insert into runs (workspace_id, owner_id, shape_id, priority, queue_pos, uid, name, model, "
+      "experiment_id, labels, state, end_time, create_time) "
+      "select workspace_id, owner_id, shape_id, 1, s, gen_random_uuid(), 'many-' || s, model, "
+      "experiment_id, '{\"kind\": \"many\"}', 'COMPLETED', clock_timestamp(), "
+      "create_time + s * interval '1 ms' from runs, generate_series(1, 2500) s");
+  installation_.Sql(
+      "insert into run_specs (run_id, spec) select run_id, '' from runs where name like 'many-%'");
+  installation_.Sql(
+      "update runs set labels = '{\"kind\": \"few\"}' where name in "
+      "('many-3', 'many-2000')");
+  v1::ListRunsRequest request;
+  request.set_page_size(3);
+  (*request.mutable_labels())["kind"] = "many";
+  EXPECT_EQ(Filtered(request), (Names{"many-2500", "many-2499", "many-2498"}));
+  (*request.mutable_labels())["kind"] = "few";
+  EXPECT_EQ(Filtered(request), (Names{"many-2000", "many-3"}));
+  // What a page token is of does not hang on which way was taken.
+  request.set_page_size(1);
+  EXPECT_EQ(AllPages(request), (Names{"many-2000", "many-3"}));
+}
+
 TEST_F(ListingTest, ATokenIsOfOneListingOfOneCaller) {
   for (int i = 0; i < 4; ++i) Create("run-" + std::to_string(i));
   v1::ListRunsRequest request;

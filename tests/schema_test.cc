@@ -188,9 +188,10 @@ TEST(Schema, ATerminalRunDoesNotChangeAndAnEdgeThatIsNotThereIsRefused) {
   Query(database,
         "insert into owners (workspace_id, email) values (1, 'a');"
         "insert into shapes (gpus, gpu_type, cpus, memory_bytes) values (0, '', 1, 0);"
+        "insert into experiments (workspace_id, path) values (1, '/e');"
         "insert into runs (workspace_id, owner_id, shape_id, priority, queue_pos, uid, name, "
-        "model, experiment_path)"
-        " values (1, 1, 1, 1, 1, gen_random_uuid(), 'r1', 'm', '/e')");
+        "model, experiment_id)"
+        " values (1, 1, 1, 1, 1, gen_random_uuid(), 'r1', 'm', 1)");
   const auto refused = [&](const std::string& sql) {
     return Query(database, "do $do$ begin " + sql +
                                "; perform set_config('test.refused', 'no', false); exception when "

@@ -38,13 +38,30 @@ admitted as materialized (
          clock_timestamp() as now
   from ranked where active + place <= active_limit order by ordinal
 ),
+known_experiments as (
+  select distinct e.experiment_id, e.workspace_id, e.path
+  from admitted a join experiments e on (e.workspace_id, e.path) = (a.workspace_id, a.experiment_path)
+),
+made_experiments as (
+  insert into experiments (workspace_id, path)
+  select distinct workspace_id, experiment_path from admitted
+  where (workspace_id, experiment_path) not in (select workspace_id, path from known_experiments)
+  -- In one order everywhere, so that two batches never wait for each other in a circle. One that another batch has made
+  -- since this statement began is returned only if it is touched.
+  order by 1, 2
+  on conflict (workspace_id, path) do update set path = excluded.path
+  returning experiment_id, workspace_id, path
+),
 inserted as (
   insert into runs (run_id, workspace_id, owner_id, shape_id, priority, queue_pos, max_retries, max_run_time,
-                    checkpoints_kept, create_time, update_time, uid, name, model, experiment_path, labels)
+                    checkpoints_kept, create_time, update_time, uid, name, model, experiment_id, labels)
     overriding system value
-  select run_id, workspace_id, owner_id, shape_id, priority, queue_pos, max_retries,
-         make_interval(secs => nullif(max_run_seconds, 0)), checkpoints_kept, now, now, uid, name, model, experiment_path, labels
-  from admitted
+  select a.run_id, a.workspace_id, a.owner_id, a.shape_id, a.priority, a.queue_pos, a.max_retries,
+         make_interval(secs => nullif(a.max_run_seconds, 0)), a.checkpoints_kept, a.now, a.now, a.uid, a.name, a.model,
+         e.experiment_id, a.labels
+  from admitted a
+  join (select * from known_experiments union all select * from made_experiments) e
+    on (e.workspace_id, e.path) = (a.workspace_id, a.experiment_path)
   on conflict (workspace_id, name) do nothing
   returning run_id, owner_id
 ),

@@ -49,12 +49,13 @@ select run_id, epoch from started
 -- name: describe_leases
 -- What a worker needs to know of leases it holds.
 select r.run_id, r.epoch, w.name as workspace, r.name, s.spec, r.stop_requested, a.acked_report,
-       r.experiment_path, extract(epoch from a.create_time - r.create_time)::float8 as waited_seconds,
+       e.path as experiment_path, extract(epoch from a.create_time - r.create_time)::float8 as waited_seconds,
        coalesce((select c.path from checkpoints c where c.run_id = r.run_id order by c.step desc limit 1), '')
          as resume_from
 from unnest($1::bigint[], $2::bigint[]) with ordinality as i(run_id, epoch, ordinal)
 join runs r using (run_id, epoch)
 join workspaces w using (workspace_id)
+join experiments e using (experiment_id)
 join run_specs s using (run_id)
 join run_attempts a on a.run_id = r.run_id and a.epoch = r.epoch
 order by i.ordinal

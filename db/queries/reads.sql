@@ -1,23 +1,25 @@
 -- name: find_runs
--- The runs of these names or uids that the caller may see: its own, or the workspace's where that shares them.
+-- The runs of these names or uids that the caller may see: its own, or the workspace's where that shares them. Deleted
+-- ones are not there.
 -- Looked up by the row's own owner, never by what the request says.
 with wanted as (select * from unnest($1::text[]) with ordinality as i(wanted, ordinal)),
 found as (
   select i.ordinal, r.run_id from wanted i join runs r on r.workspace_id = $2::bigint and r.name = i.wanted
-  where $3::bool or r.owner_id = $4::bigint
+  where ($3::bool or r.owner_id = $4::bigint) and r.delete_time is null
   union
   select i.ordinal, r.run_id
   from (select ordinal, case when wanted ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
                              then wanted::uuid end as uid from wanted) i
   join runs r using (uid)
-  where r.workspace_id = $2::bigint and ($3::bool or r.owner_id = $4::bigint)
+  where r.workspace_id = $2::bigint and ($3::bool or r.owner_id = $4::bigint) and r.delete_time is null
 )
 select ordinal, run_id from found order by ordinal
 
 -- name: get_runs
 select r.run_id, w.name as workspace, o.email, r.name, r.uid, r.state, coalesce(r.stop_requested::text, '') as stop_requested,
        r.epoch, r.last_seq, r.shape_id, r.priority, r.queue_pos, r.create_time, r.update_time, r.start_time,
-       r.end_time, r.estimated_end_time, r.state_reason, r.labels, r.progress, r.failure, s.spec, r.experiment_path,
+       r.end_time, r.estimated_end_time, r.state_reason, r.labels, r.progress, r.failure, s.spec, e.path as experiment_path,
+       e.uid as experiment_uid, r.max_retries, coalesce(extract(epoch from r.max_run_time), 0)::bigint as max_run_seconds,
        coalesce((select c.path from checkpoints c where c.run_id = r.run_id order by c.step desc limit 1), '')
          as latest_checkpoint,
        coalesce((select k.name from leases l join workers k using (worker_id) where l.run_id = r.run_id), '') as worker
@@ -25,27 +27,9 @@ from unnest($1::bigint[]) with ordinality as i(run_id, ordinal)
 join runs r using (run_id)
 join workspaces w using (workspace_id)
 join owners o using (owner_id)
+join experiments e using (experiment_id)
 join run_specs s using (run_id)
 order by i.ordinal
-
--- name: list_own_runs
--- One page, newest first, by the key of the last row of the page before; never by an offset.
-select run_id, create_time from runs
-where owner_id = $1::bigint
-  and (create_time, run_id) < ($2::timestamptz, $3::bigint)
-  and create_time < $4::timestamptz and create_time > $5::timestamptz
-  and (cardinality($6::run_state[]) = 0 or state = any($6::run_state[]))
-  and (cardinality($7::text[]) = 0 or name = any($7::text[]) or uid::text = any($7::text[]))
-order by create_time desc, run_id desc limit $8::int
-
--- name: list_workspace_runs
-select run_id, create_time from runs
-where workspace_id = $1::bigint
-  and (create_time, run_id) < ($2::timestamptz, $3::bigint)
-  and create_time < $4::timestamptz and create_time > $5::timestamptz
-  and (cardinality($6::run_state[]) = 0 or state = any($6::run_state[]))
-  and (cardinality($7::text[]) = 0 or name = any($7::text[]) or uid::text = any($7::text[]))
-order by create_time desc, run_id desc limit $8::int
 
 -- name: list_events
 select seq, event_time, epoch, type, message, detail from run_events

@@ -92,6 +92,9 @@ TestClient::TestClient(const std::string& address, const std::string& token) : t
   channel_ = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
   runs_ = v1::RunService::NewStub(channel_);
   workers_ = v1::WorkerService::NewStub(channel_);
+  experiments_ = v1::ExperimentService::NewStub(channel_);
+  models_ = v1::ModelService::NewStub(channel_);
+  workspaces_ = v1::WorkspaceService::NewStub(channel_);
 }
 
 std::unique_ptr<grpc::ClientContext> TestClient::Context() const {

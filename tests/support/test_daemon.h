@@ -8,8 +8,11 @@
 #include <grpcpp/grpcpp.h>
 
 #include "daemon/server.h"
+#include "finetuned/v1/experiment_service.grpc.pb.h"
+#include "finetuned/v1/model_service.grpc.pb.h"
 #include "finetuned/v1/run_service.grpc.pb.h"
 #include "finetuned/v1/worker_service.grpc.pb.h"
+#include "finetuned/v1/workspace_service.grpc.pb.h"
 #include "tests/support/test_postgres.h"
 
 namespace finetuned {
@@ -48,6 +51,9 @@ class TestClient {
 
   v1::RunService::Stub& runs() { return *runs_; }
   v1::WorkerService::Stub& workers() { return *workers_; }
+  v1::ExperimentService::Stub& experiments() { return *experiments_; }
+  v1::ModelService::Stub& models() { return *models_; }
+  v1::WorkspaceService::Stub& workspaces() { return *workspaces_; }
   std::unique_ptr<grpc::ClientContext> Context() const;
 
   absl::StatusOr<v1::Run> Create(const v1::CreateRunRequest& request);
@@ -60,6 +66,9 @@ class TestClient {
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::RunService::Stub> runs_;
   std::unique_ptr<v1::WorkerService::Stub> workers_;
+  std::unique_ptr<v1::ExperimentService::Stub> experiments_;
+  std::unique_ptr<v1::ModelService::Stub> models_;
+  std::unique_ptr<v1::WorkspaceService::Stub> workspaces_;
 };
 
 // A worker that a test plays by hand, over the real protocol.

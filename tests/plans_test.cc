@@ -1,0 +1,95 @@
+// Every way to list is read from an index, whatever Postgres knows of the parameters: a page costs
+// as much among very many runs as among few.
+
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_cat.h"
+#include "db/queries.h"
+#include "tests/support/test_postgres.h"
+
+namespace finetuned {
+namespace {
+
+// Enough that reading a whole table is never the cheapest plan.
+constexpr int kRuns = 60000;
+
+struct Row {
+  const Query& query;
+  // The arguments of EXECUTE.
+  std::string arguments;
+  // Whether it is planned anew each time, and never for any arguments.
+  bool always_custom = false;
+};
+
+// A page in the middle of everything, with filters that keep about all.
+std::string Page(const std::string& of, const std::string& newest, const std::string& more = "") {
+  return absl::StrCat(of, ", '2026-03-01', 1000, 'infinity', '-infinity', ",
+                      "'{COMPLETED}', '{\"team\": \"red\"}', 51, ", newest, more);
+}
+
+TEST(Plans, EveryListingUsesAnIndex) {
+  const auto database = TestPostgres::Get().NewDatabase();
+  TestPostgres::Query(
+      database,
+      absl::StrCat(
+          "insert into owners (workspace_id, email) select 1, 'o' || s || '@x' "
+          "from generate_series(1, 100) s;"
+          "insert into shapes (gpus, gpu_type, cpus, memory_bytes) values (0, '', 1, 0);"
+          "insert into experiments (workspace_id, path) select 1, '/e' || s "
+          "from generate_series(1, 500) s;"
+          "insert into runs (workspace_id, owner_id, shape_id, priority, queue_pos, uid, name, "
+          "model, experiment_id, labels, state, end_time, create_time) "
+          "select 1, 1 + s % 100, 1, 1, s, gen_random_uuid(), 'run-' || s, 'm', 1 + s % 500, "
+          "jsonb_build_object('team', case when s % 2 = 0 then 'red' else 'blue' end, 'n', "
+          "s::text), 'COMPLETED', clock_timestamp(), '2026-01-01'::timestamptz + s * interval "
+          "'1 minute' from generate_series(1, ",
+          kRuns,
+          ") s;"
+          "insert into run_events (run_id, seq, event_time, epoch, type, message, detail) "
+          "select run_id, s, create_time, 1, 'OTHER', 'x', '' from runs, generate_series(1, 3) s;"
+          "analyze"));
+  std::vector<Row> rows;
+  for (const char* newest : {"true", "false"}) {
+    for (const char* owners : {"null", "'{1,2}'"}) {
+      rows.push_back({kListRunsOfExperiment, Page("7", newest, absl::StrCat(", ", owners))});
+      rows.push_back(
+          {kListTheseRuns, Page("'{1,2,3}'", newest, absl::StrCat(", ", owners, ", null"))});
+    }
+    rows.push_back({kListRunsOfOwners, Page("'{1,2,3}'", newest)});
+    rows.push_back({kListRunsOfWorkspace, Page("1", newest)});
+  }
+  for (const char* sees : {"true", "false"}) {
+    rows.push_back({kFindRuns, absl::StrCat("'{run-1,run-2}', 1, ", sees, ", 1")});
+    rows.push_back({kGetExperiments, absl::StrCat("'{1,2}', ", sees, ", 1")});
+    rows.push_back({kCancelableRuns, absl::StrCat("1, ", sees, ", 1, 100")});
+  }
+  rows.push_back({kRunsWithLabels, "1, '{\"n\": \"12\"}', 2000", true});
+  rows.push_back({kGetRuns, "'{1,2,3}'"});
+  rows.push_back({kListExperimentsOfOwner, "1, 1000, 51"});
+  rows.push_back({kListEvents, "1, 0, 100"});
+  rows.push_back({kWatchRuns, "'{1,2,3}'"});
+  rows.push_back({kActiveRuns, "1"});
+  rows.push_back({kTakenName, "1, 'run-5'"});
+  for (const Row& row : rows) {
+    for (const char* mode : {"force_custom_plan", "force_generic_plan"}) {
+      if (row.always_custom && mode == std::string("force_generic_plan")) continue;
+      const std::string plan = TestPostgres::Query(
+          database, absl::StrCat("set plan_cache_mode = ", mode, "; prepare q as ", row.query.sql,
+                                 "; explain (format json) execute q(", row.arguments, ")"));
+      ASSERT_NE(plan, "");
+      for (size_t at = plan.find("\"Seq Scan\""); at != std::string::npos;
+           at = plan.find("\"Seq Scan\"", at + 1)) {
+        const std::string node = plan.substr(at, 300);
+        EXPECT_EQ(node.find("\"Relation Name\": \"runs\""), std::string::npos)
+            << row.query.name << " (" << row.arguments << "), " << mode << ":\n"
+            << plan;
+        EXPECT_EQ(node.find("\"Relation Name\": \"run_events"), std::string::npos)
+            << row.query.name << ", " << mode << ":\n"
+            << plan;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace finetuned
