@@ -1,10 +1,12 @@
 #include "artifacts/artifact_store.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <gtest/gtest.h>
 
+#include "artifacts/beneath.h"
 #include "base/file.h"
 
 namespace finetuned {
@@ -94,6 +96,28 @@ TEST_F(ArtifactStoreTest, DeletingAFolderDoesNotFollowLinksInIt) {
   ASSERT_EQ(symlink(base_.c_str(), (base_ + "/root/folder/out").c_str()), 0);
   ASSERT_TRUE(store_->Delete("folder").ok());
   EXPECT_EQ(*ReadFile(base_ + "/secret"), "outside");
+}
+
+// What a trainer leaves in its folder must never be more than its worker can delete.
+TEST_F(ArtifactStoreTest, AFolderIsDeletedHoweverDeepAndHoweverProtected) {
+  ASSERT_TRUE(store_->MakeFolder("deep").ok());
+  int folder = open((base_ + "/root/deep").c_str(), O_RDONLY | O_DIRECTORY);
+  for (int depth = 0; depth < 3 * kMaxFolderDepth; ++depth) {
+    ASSERT_EQ(mkdirat(folder, "d", 0755), 0);
+    close(openat(folder, "file", O_WRONLY | O_CREAT, 0600));
+    const int next = openat(folder, "d", O_RDONLY | O_DIRECTORY);
+    ASSERT_GE(next, 0);
+    close(folder);
+    folder = next;
+  }
+  close(folder);
+  for (const char* name : {"read-only", "closed"}) {
+    const std::string path = base_ + "/root/deep/" + name;
+    ASSERT_TRUE(store_->Put(std::string("deep/") + name + "/file", "x").ok());
+    ASSERT_EQ(chmod(path.c_str(), std::string(name) == "closed" ? 0 : 0555), 0);
+  }
+  ASSERT_TRUE(store_->Delete("deep").ok());
+  EXPECT_TRUE(store_->List("")->empty()) << store_->List("")->front().name;
 }
 
 TEST_F(ArtifactStoreTest, AFifoIsRefusedAndDoesNotBlock) {

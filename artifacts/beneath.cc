@@ -30,28 +30,95 @@ absl::Status OpenError(int error, std::string_view path) {
   return ErrnoError(error, "cannot open", std::string(path));
 }
 
-absl::Status DeleteTree(int folder, const std::string& name, int depth) {
-  if (unlinkat(folder, name.c_str(), 0) == 0 || errno == ENOENT) return absl::OkStatus();
-  if (errno != EISDIR && errno != EPERM) return ErrnoError(errno, "cannot delete", name);
-  if (depth > kMaxFolderDepth) {
-    return absl::ResourceExhaustedError("folders are nested too deep to be deleted: " + name);
+// The names in a folder, at most kMaxFolderEntries of them.
+absl::StatusOr<std::vector<std::string>> SomeNamesIn(int folder) {
+  // fdopendir takes the descriptor over, and its position is shared: open the folder anew.
+  const int again = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (again < 0) return ErrnoError(errno, "cannot list", ".");
+  DIR* directory = fdopendir(again);
+  if (directory == nullptr) {
+    const int error = errno;
+    close(again);
+    return ErrnoError(error, "cannot list", ".");
   }
-  {
+  std::vector<std::string> names;
+  errno = 0;
+  while (const dirent* entry = readdir(directory)) {
+    const std::string name = entry->d_name;
+    if (name != "." && name != "..") names.push_back(name);
+    if (names.size() >= kMaxFolderEntries) break;
+    errno = 0;
+  }
+  const int error = names.size() >= kMaxFolderEntries ? 0 : errno;
+  closedir(directory);
+  if (error != 0) return ErrnoError(error, "cannot list", ".");
+  return names;
+}
+
+// Deletes whatever a program may have left: folders nested to any depth, of any size, and such as
+// their owner may not write to. Never more than kMaxFolderDepth descriptors are open: what lies
+// deeper is moved up beside the top and deleted after it.
+class TreeDeleter {
+ public:
+  TreeDeleter(int top, std::string name) : top_(top), name_(std::move(name)) {}
+
+  absl::Status Run() {
+    FT_RETURN_IF_ERROR(Delete(top_, name_, 0));
+    while (!moved_up_.empty()) {
+      const std::string next = moved_up_.back();
+      moved_up_.pop_back();
+      FT_RETURN_IF_ERROR(Delete(top_, next, 0));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  absl::Status Delete(int folder, const std::string& name, int depth) {
+    if (unlinkat(folder, name.c_str(), 0) == 0 || errno == ENOENT) return absl::OkStatus();
+    if (errno != EISDIR && errno != EPERM) return ErrnoError(errno, "cannot delete", name);
+    if (depth > kMaxFolderDepth) return MoveUp(folder, name);
+    FT_RETURN_IF_ERROR(Empty(folder, name, depth));
+    if (unlinkat(folder, name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) {
+      return absl::OkStatus();
+    }
+    return ErrnoError(errno, "cannot delete", name);
+  }
+
+  absl::Status Empty(int folder, const std::string& name, int depth) {
     OwnedFd inside(openat(folder, name.c_str(), kFolderFlags));
+    if (!inside.valid() && errno == EACCES) {
+      fchmodat(folder, name.c_str(), 0700, 0);
+      inside = OwnedFd(openat(folder, name.c_str(), kFolderFlags));
+    }
     if (!inside.valid()) {
       if (errno == ENOENT) return absl::OkStatus();
       return ErrnoError(errno, "cannot delete", name);
     }
-    FT_ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(inside.get()));
-    for (const std::string& child : names) {
-      FT_RETURN_IF_ERROR(DeleteTree(inside.get(), child, depth + 1));
+    // Where it is another's, deleting says why it cannot be.
+    if (fchmod(inside.get(), 0700) != 0) errno = 0;
+    for (;;) {
+      FT_ASSIGN_OR_RETURN(const std::vector<std::string> names, SomeNamesIn(inside.get()));
+      if (names.empty()) return absl::OkStatus();
+      for (const std::string& child : names) {
+        FT_RETURN_IF_ERROR(Delete(inside.get(), child, depth + 1));
+      }
     }
   }
-  if (unlinkat(folder, name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) {
+
+  absl::Status MoveUp(int folder, const std::string& name) {
+    const std::string target = name_ + ".deep-" + std::to_string(++count_);
+    if (renameat(folder, name.c_str(), top_, target.c_str()) != 0) {
+      return ErrnoError(errno, "cannot move up", name);
+    }
+    moved_up_.push_back(target);
     return absl::OkStatus();
   }
-  return ErrnoError(errno, "cannot delete", name);
-}
+
+  const int top_;
+  const std::string name_;
+  int count_ = 0;
+  std::vector<std::string> moved_up_;
+};
 
 }  // namespace
 
@@ -137,34 +204,14 @@ absl::StatusOr<OwnedFd> OpenFileBeneath(const std::string& root, std::string_vie
 }
 
 absl::Status DeleteTreeAt(int folder, const std::string& name) {
-  return DeleteTree(folder, name, 0);
+  return TreeDeleter(folder, name).Run();
 }
 
 absl::StatusOr<std::vector<std::string>> NamesIn(int folder) {
-  // fdopendir takes the descriptor over, and its position is shared: open the folder anew.
-  const int again = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (again < 0) return ErrnoError(errno, "cannot list", ".");
-  DIR* directory = fdopendir(again);
-  if (directory == nullptr) {
-    const int error = errno;
-    close(again);
-    return ErrnoError(error, "cannot list", ".");
+  FT_ASSIGN_OR_RETURN(std::vector<std::string> names, SomeNamesIn(folder));
+  if (names.size() >= kMaxFolderEntries) {
+    return absl::ResourceExhaustedError("a folder has more entries than can be listed");
   }
-  std::vector<std::string> names;
-  errno = 0;
-  while (const dirent* entry = readdir(directory)) {
-    const std::string name = entry->d_name;
-    if (name == "." || name == "..") continue;
-    if (names.size() >= kMaxFolderEntries) {
-      closedir(directory);
-      return absl::ResourceExhaustedError("a folder has more entries than can be listed");
-    }
-    names.push_back(name);
-    errno = 0;
-  }
-  const int error = errno;
-  closedir(directory);
-  if (error != 0) return ErrnoError(error, "cannot list", ".");
   std::sort(names.begin(), names.end());
   return names;
 }

@@ -74,9 +74,12 @@ absl::StatusOr<ParentAndName> OpenParentBeneath(const std::string& root, std::st
 // INVALID_ARGUMENT.
 absl::StatusOr<OwnedFd> OpenFileBeneath(const std::string& root, std::string_view path);
 
-// Deletes the entry `name` of the folder, with everything beneath it, never following a link. An
-// absent one is fine. RESOURCE_EXHAUSTED when it is nested deeper than kMaxFolderDepth.
+// Folders of an artifact may be nested this deep.
 inline constexpr int kMaxFolderDepth = 32;
+
+// Deletes the entry `name` of the folder, with everything beneath it, however deep, large or
+// protected, never following a link. An absent one is fine. On the way, folders from far down may
+// lie beside it as `<name>.deep-<n>`.
 absl::Status DeleteTreeAt(int folder, const std::string& name);
 
 // The names in a folder, sorted, without `.` and `..`. RESOURCE_EXHAUSTED beyond kMaxFolderEntries.

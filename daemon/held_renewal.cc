@@ -55,6 +55,7 @@ class HeldRenewal : public std::enable_shared_from_this<HeldRenewal> {
     if (!result->session_is_current) return Answer(SessionSupersededError());
     bool news = false;
     response_.clear_results();
+    *response_.mutable_times() = TimesOf(core_.lease_times);
     for (const auto& item : request_.items()) {
       const AttemptId attempt = ToAttemptId(item.attempt());
       auto* entry = response_.add_results();

@@ -186,4 +186,13 @@ FailureEncoder MakeFailureEncoder() {
   return encoder;
 }
 
+v1::ProtocolTimes TimesOf(const LeaseTimes& times) {
+  v1::ProtocolTimes proto;
+  *proto.mutable_renew_interval_duration() = ToProtoDuration(times.renew_interval);
+  *proto.mutable_self_stop_duration() = ToProtoDuration(times.self_stop);
+  *proto.mutable_grace_duration() = ToProtoDuration(times.grace);
+  *proto.mutable_reassign_duration() = ToProtoDuration(times.reassign);
+  return proto;
+}
+
 }  // namespace finetuned

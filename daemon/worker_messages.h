@@ -4,6 +4,7 @@
 #include "db/leases.h"
 #include "db/transitions.h"
 #include "finetuned/v1/worker_service.pb.h"
+#include "queue/lease.h"
 
 // Between the worker protocol's messages and the values of queue/ and db/.
 
@@ -22,5 +23,7 @@ AttemptId ToAttemptId(const v1::AttemptRef& attempt);
 
 // How failures are stored.
 FailureEncoder MakeFailureEncoder();
+
+v1::ProtocolTimes TimesOf(const LeaseTimes& times);
 
 }  // namespace finetuned

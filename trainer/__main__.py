@@ -12,7 +12,7 @@ from trainer import errors
 from trainer.control import Control
 from trainer.environment import Environment
 from trainer.errors import TrainerError
-from trainer.events import EventWriter
+from trainer.events import EventWriter, plain
 
 _ADVICE_OOM = ("The trainer ran out of memory. Try a smaller context_length (memory grows with its "
                "square), or a worker with more memory.")
@@ -64,10 +64,10 @@ def _explain(error: Exception) -> TrainerError:
 
 def _fail(error: TrainerError, error_file: Path | None, events: EventWriter | None) -> int:
     failure = {"code": error.code, "message": error.message, "attribution": error.attribution}
-    print(f"trainer: {error.code}: {error.message}", file=sys.stderr)
+    print(f"trainer: {error.code}: {plain(error.message)}", file=sys.stderr)
     try:
         if error_file is not None:
-            error_file.write_text(json.dumps(failure), "ascii")
+            error_file.write_text(json.dumps(plain(failure)), "ascii")
         if events is not None:
             events.emit("failed", **failure, **error.details)
     except OSError as problem:  # a full disk: the exit status and stderr are what is left

@@ -72,6 +72,7 @@ class Reader:
         self._tokenizer = tokenizer
         self._context_length = context_length
         self._report = ProblemReport(split)
+        self._split = "eval" if split == "evaluation" else "train"
         self._check_stop = check_stop
         self._data = Dataset()
 
@@ -85,7 +86,7 @@ class Reader:
         except OSError as error:
             self._report.add(problem("DATA_NOT_READABLE", error, file=path))
         if not self._report.counts and len(self._data) < min_samples:
-            self._report.add(not_enough_samples(path, len(self._data), min_samples))
+            self._report.add(not_enough_samples(path, self._split, len(self._data), min_samples))
         self._report.raise_if_any()
         return self._data
 

@@ -136,7 +136,7 @@ class ProblemReport:
         return lines
 
 
-def not_enough_samples(name: str, samples: int, batch_size: int) -> Problem:
-    text = TEXTS["NOT_ENOUGH_SAMPLES"].format(name=name, split="train", samples=samples,
+def not_enough_samples(name: str, split: str, samples: int, batch_size: int) -> Problem:
+    text = TEXTS["NOT_ENOUGH_SAMPLES"].format(name=name, split=split, samples=samples,
                                               batch_size=batch_size)
     return Problem("NOT_ENOUGH_SAMPLES", text, file=name)

@@ -46,8 +46,23 @@ def now() -> str:
     return text.replace("+00:00", "Z")
 
 
+def plain(value: object) -> object:
+    """The value with lone surrogates, which stand for bytes that are no text, written out.
+
+    Python makes them of file names and of JSON escapes; other readers of JSON refuse them.
+    """
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
 def _encode(event: dict[str, object]) -> bytes:
-    return json.dumps(event, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
+    text = json.dumps(plain(event), separators=(",", ":"), allow_nan=False)
+    return text.encode("ascii") + b"\n"
 
 
 def _shorten(value: object) -> object:

@@ -20,6 +20,12 @@ class EventWriterTest(FolderCase):
         self.assertRegex(event.pop("ts"), r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
         self.assertEqual(event, {"v": 1, "type": "eval", "text": "ü\n", "metrics": {"a": 1.0}})
 
+    def test_bytes_that_are_no_text_are_written_out(self):
+        line = self.written("failed", message="caf\udce9", problems=["\ud800"], details={"\udcff": 1})
+        self.assertNotIn(b"\\udc", line.replace(b"\\\\udc", b""))
+        event = json.loads(line)
+        self.assertEqual((event["message"], event["problems"]), ("caf\\udce9", ["\\ud800"]))
+
     def test_appends(self):
         self.written("a")
         self.written("b")

@@ -83,7 +83,8 @@ class Attempt:
     def _resume(self, folder: Path, identity: Identity) -> None:
         self._position = checkpoint.resume(folder, self._model, self._optimizer, identity)
         self._saved_step, self._saved_name = self._position.step, folder.name
-        self._events.emit("resumed", checkpoint=folder.name, step=self._position.step)
+        self._events.emit("resumed", checkpoint=folder.name, step=self._position.step,
+                          tokens=self._position.tokens)
 
     def _train(self) -> None:
         if self._position.step == 0:

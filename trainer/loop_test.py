@@ -150,6 +150,8 @@ class ResumeTest(FolderCase):
         status, after = paused.attempt(resume_from=paused.checkpoints / "ep1-ba4")
         self.assertEqual(status, 0)
         self.assertEqual((of_type(after, "resumed")[0]["step"], of_type(after, "eval")), (4, []))
+        self.assertEqual(of_type(after, "resumed")[0]["tokens"],
+                         [e for e in of_type(before, "progress") if e["step"] == 4][-1]["tokens"])
 
         for name in ("model.safetensors", "optimizer.safetensors", "trainer_state.json"):
             self.assertEqual((through.checkpoints / "ep3-ba9" / name).read_bytes(),

@@ -120,16 +120,38 @@ absl::Status Agent::LoadAttempts() {
   for (const AttemptKey& key : keys) {
     const AttemptDir dir(options_.config.work_dir(), key);
     FT_ASSIGN_OR_RETURN(const Observation seen, options_.engine->Observe(dir));
-    MutexLock lock(mutex_);
-    if (seen.state == Observation::State::kNotStarted) {
-      unstarted_.insert(key);
-      continue;
+    std::shared_ptr<Attempt> attempt;
+    if (seen.state != Observation::State::kNotStarted) {
+      attempt = OpenAttempt(dir);
+      if (attempt == nullptr) {
+        // Not listed, it counts as lost and is tried again elsewhere, so its trainer must be gone
+        // first. The others are not to pay for it.
+        FT_RETURN_IF_ERROR(KillTrainer(dir));
+        continue;
+      }
     }
-    std::shared_ptr<Attempt> attempt = OpenAttempt(dir);
-    if (attempt == nullptr) return absl::DataLossError("cannot go on with " + dir.path());
-    attempts_[key] = std::move(attempt);
+    MutexLock lock(mutex_);
+    if (attempt == nullptr) {
+      unstarted_.insert(key);
+    } else {
+      attempts_[key] = std::move(attempt);
+    }
   }
   return absl::OkStatus();
+}
+
+absl::Status Agent::KillTrainer(const AttemptDir& dir) const {
+  const absl::Duration until = options_.clock->SinceBoot() + kKillWait;
+  for (;;) {
+    FT_ASSIGN_OR_RETURN(const Observation seen, options_.engine->Observe(dir));
+    if (seen.state != Observation::State::kRunning) return absl::OkStatus();
+    FT_RETURN_IF_ERROR(options_.engine->Kill(dir));
+    if (options_.clock->SinceBoot() >= until) {
+      return absl::DeadlineExceededError("a trainer cannot be ended: " + dir.path());
+    }
+    MutexLock lock(mutex_);
+    changed_.WaitFor(mutex_, kWatchInterval);
+  }
 }
 
 std::shared_ptr<Attempt> Agent::OpenAttempt(const AttemptDir& dir) {
@@ -380,7 +402,13 @@ void Agent::ApplySession(const v1::OpenSessionResponse& response, absl::Duration
     const AttemptDir dir(options_.config.work_dir(), key);
     if (keep.count(key) == 0) {
       const absl::Status removed = dir.Remove();
-      if (!removed.ok()) Log(LogLevel::kError, "cannot remove an attempt", {{"error", removed}});
+      if (removed.ok()) continue;
+      Log(LogLevel::kError, "cannot remove an attempt", {{"error", removed}});
+      // A shim of the agent before has just started in it: it is killed like any that is lost.
+      if (std::shared_ptr<Attempt> attempt = OpenAttempt(dir)) {
+        attempt->Abandon();
+        attempts_[key] = std::move(attempt);
+      }
     } else if (std::shared_ptr<Attempt> attempt = OpenAttempt(dir)) {
       attempt->WantStop(keep[key]->desired_stop());
       attempts_[key] = std::move(attempt);
@@ -411,6 +439,11 @@ void Agent::Renew(absl::Duration hold, bool draining) {
   const auto response = client_.RenewLeases(request, hold + CallTimeout());
   if (!response.ok()) return HandleError("RenewLeases", response.status(), renew_backoff_);
   renew_backoff_.Reset();
+  if (response->has_times()) {
+    MutexLock lock(mutex_);
+    times_ = response->times();
+    self_stop = SelfStopOf(times_);
+  }
   term_.Answered(sent, self_stop);
   const bool something_new = ApplyRenewal(*response);
   // A daemon that does not hold the call must not be asked without pause.
@@ -463,7 +496,9 @@ void Agent::AcquireLoop() {
       }
       *request.mutable_free() = FreeCapacity(capacity_, used);
       if (finished_) return;
-      if (session_ == 0 || draining_ || stop_asked_ || request.free().cpus() == 0) {
+      // Without the right to run, what is taken now would be stopped at once.
+      if (session_ == 0 || draining_ || stop_asked_ || request.free().cpus() == 0 ||
+          !term_.Held()) {
         changed_.WaitFor(mutex_, absl::Seconds(1));
         continue;
       }
@@ -519,6 +554,8 @@ bool Agent::TakeLease(const v1::Lease& lease) {
   attempt->WantStop(lease.desired_stop());
   Log(LogLevel::kInfo, "lease acquired", {{"run", lease.run()}, {"attempt", key.second}});
   MutexLock lock(mutex_);
+  // It came while the trainers were being stopped.
+  if (draining_) attempt->WantStop(v1::PREEMPT);
   attempts_[key] = std::move(attempt);
   desired_[key] = lease.desired_stop();
   renew_again_ = true;

@@ -63,6 +63,8 @@ class Agent {
   explicit Agent(Options options);
   absl::Status LoadAttempts();
   std::shared_ptr<Attempt> OpenAttempt(const AttemptDir& dir);
+  // Kills the trainer of an attempt that cannot be gone on with, and waits until it is gone.
+  absl::Status KillTrainer(const AttemptDir& dir) const;
 
   // The three threads.
   void SessionLoop();
@@ -98,7 +100,7 @@ class Agent {
   Backoff renew_backoff_{{absl::Milliseconds(200), absl::Seconds(5)}};
 
   mutable Mutex mutex_;
-  CondVar changed_;
+  mutable CondVar changed_;
   // Bumped by everything that may give the report loop work.
   uint64_t changes_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t session_ ABSL_GUARDED_BY(mutex_) = 0;

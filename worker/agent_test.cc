@@ -395,6 +395,63 @@ TEST_F(AgentTest, AShortOutageStopsNothingAndALongOneStopsTheTrainer) {
   EXPECT_NE(ReadFile(folder_ + "/control")->find("\"preempt\""), std::string::npos);
 }
 
+// The artifact root has no room for it, say: a cancel must not wait until it has.
+TEST_F(AgentTest, ACancelOfARunWhoseTrainerCannotBeStartedEndsIt) {
+  config_.clear_model_roots();
+  config_.add_model_roots("/models");
+  ASSERT_TRUE(WriteFileAtomically(daemon_.root + "/runs", "no folder").ok());
+  StartAgent();
+  Offer(7);
+  ASSERT_TRUE(Eventually([&] {
+    MutexLock lock(daemon_.mutex);
+    return daemon_.held.count({7, 1}) > 0;
+  }));
+  {
+    MutexLock lock(daemon_.mutex);
+    daemon_.held[{7, 1}].set_desired_stop(v1::CANCEL);
+  }
+  const v1::AttemptEnd end = End(7);
+  EXPECT_EQ(end.stop(), v1::CANCEL);
+  EXPECT_FALSE(end.has_failure());
+  EXPECT_FALSE(end.has_exit_code());
+}
+
+TEST_F(AgentTest, ATrainerThatRemovesItsEventFileStillEnds) {
+  Script(
+      "say '{\"type\":\"data_validated\"}'; sleep 0.3\n"
+      "case $FINETUNED_RUN_NAME in\n"
+      "  r1) rm -f $FINETUNED_EVENTS; mkfifo $FINETUNED_EVENTS;;\n"
+      "  r2) rm -f $FINETUNED_EVENTS; mkdir $FINETUNED_EVENTS;;\n"
+      "  r3) ln -sf /etc/passwd $FINETUNED_EVENTS;;\n"
+      "esac; exit 3");
+  StartAgent();
+  for (const int64_t run : {1, 2, 3}) {
+    Offer(run);
+    EXPECT_EQ(End(run).exit_code(), 3) << run;
+    EXPECT_EQ(Types(run).back(), v1::RunEvent::OTHER) << run;
+  }
+}
+
+// One attempt whose folder is damaged, and leftovers that are no attempts, cost the others nothing.
+TEST_F(AgentTest, ADamagedAttemptIsKilledAndTheOthersGoOn) {
+  Script("echo $$ > $FINETUNED_SCRATCH_DIR/../pid; while [ ! -e " + folder_ +
+         "/go ]; do sleep 0.05; done\n" + kGoodTrainer);
+  StartAgent();
+  Offer(1);
+  Offer(2);
+  const AttemptDir damaged(config_.work_dir(), {1, 1}), good(config_.work_dir(), {2, 1});
+  ASSERT_TRUE(
+      Eventually([&] { return FileExists(damaged.File("pid")) && FileExists(good.File("pid")); }));
+  EndAgent();
+  ASSERT_TRUE(WriteFileAtomically(damaged.File("notes.json"), "damaged").ok());
+  ASSERT_TRUE(MakeDirectories(config_.work_dir() + "/attempts/.trash-9-9/x").ok());
+  StartAgent();
+  EXPECT_NE(engine_.Observe(damaged)->state, Observation::State::kRunning);
+  ASSERT_TRUE(WriteFileAtomically(folder_ + "/go", "").ok());
+  EXPECT_TRUE(End(2).finished());
+  EXPECT_FALSE(FileExists(config_.work_dir() + "/attempts/.trash-9-9"));
+}
+
 TEST_F(AgentTest, WithStopTrainersOnExitTheTrainersArePreemptedAndReported) {
   config_.set_stop_trainers_on_exit(true);
   Script("trap 'exit 75' TERM; echo > ready; while :; do sleep 0.05; done");

@@ -13,10 +13,16 @@ namespace {
 
 constexpr size_t kStderrTailBytes = 4096;
 constexpr size_t kErrorFileBytes = 64 * 1024;
+constexpr size_t kPublishErrorBytes = 1000;
 
 // Errors that the next try cannot heal.
 bool IsFinal(const absl::Status& status) {
   return absl::IsInvalidArgument(status) || absl::IsNotFound(status) || absl::IsDataLoss(status);
+}
+
+// What is no file that could be read, now or later.
+bool IsNoFile(const absl::Status& status) {
+  return absl::IsFailedPrecondition(status) || absl::IsPermissionDenied(status);
 }
 
 }  // namespace
@@ -104,8 +110,18 @@ void Attempt::StartTrainer() {
       MutexLock lock(mutex_);
       notes = notes_;
     }
+    // A stop that came first needs no trainer.
+    if (notes.stop != v1::STOP_KIND_UNSPECIFIED) return EndWithoutTrainer(notes, "");
     const absl::StatusOr<TrainerSpec> spec = options_.prepare(lease_, dir_, notes);
     status = spec.ok() ? options_.engine->Start(dir_, *spec) : spec.status();
+    if (!status.ok()) {
+      const absl::Duration now = options_.clock->SinceBoot();
+      if (!start_fails_since_.has_value()) start_fails_since_ = now;
+      // A worker that cannot start trainers must not hold runs for ever.
+      if (now - *start_fails_since_ >= options_.start_time) {
+        return EndWithoutTrainer(notes, std::string(status.message()));
+      }
+    }
   }
   if (!status.ok()) {
     Log(LogLevel::kError, "cannot start a trainer, trying again",
@@ -126,7 +142,22 @@ void Attempt::StartTrainer() {
   }
 }
 
+void Attempt::EndWithoutTrainer(const AttemptNotes& notes, const std::string& why) {
+  const v1::AttemptEnd end = MakeNotStartedEnd(notes, why, options_.clock->Now());
+  if (!StoreEnd(end)) {
+    WaitAndGoOn(absl::Seconds(1));
+    return;
+  }
+  Log(why.empty() ? LogLevel::kInfo : LogLevel::kError, "attempt ended without a trainer",
+      {{"run", lease_.run()}, {"attempt", lease_.attempt().epoch()}, {"error", why}});
+  options_.on_change();
+}
+
 void Attempt::Follow() {
+  {
+    MutexLock lock(mutex_);
+    if (signal_due_) SignalStop();
+  }
   const absl::StatusOr<Observation> seen = options_.engine->Observe(dir_);
   if (!seen.ok()) {
     Log(LogLevel::kError, "cannot observe a trainer",
@@ -157,6 +188,15 @@ bool Attempt::Drain(bool gone) {
     if (lines.ok()) {
       status = KeepLines(*lines);
       if (status.ok() && lines->empty()) return true;
+    } else if (gone && IsNoFile(status)) {
+      // The trainer has put something else in its place, and nobody will mend it.
+      Journal::Entry entry;
+      entry.event = OtherEvent(
+          "the event file cannot be read any more: " + ToValidUtf8(std::string(status.message())),
+          options_.clock->Now());
+      entry.offset = tail_->offset();
+      entry.facts = facts_;
+      return journal_->Append({entry}).ok();
     }
     if (!status.ok()) {
       Log(LogLevel::kWarning, "reports cannot be kept now, trying again",
@@ -173,7 +213,14 @@ bool Attempt::Drain(bool gone) {
 absl::Status Attempt::KeepLines(const std::vector<EventTail::Line>& lines) {
   std::vector<Journal::Entry> ready;
   const auto take = [&](std::vector<Journal::Entry> entries) {
-    for (Journal::Entry& entry : entries) ready.push_back(std::move(entry));
+    for (Journal::Entry& entry : entries) {
+      // Of several that only say how far the lines go, the last says it all.
+      if (!ready.empty() && !ready.back().event.has_value() && !entry.event.has_value()) {
+        ready.back() = std::move(entry);
+      } else {
+        ready.push_back(std::move(entry));
+      }
+    }
   };
   const auto keep = [&]() -> absl::Status {
     if (ready.empty()) return absl::OkStatus();
@@ -224,7 +271,8 @@ absl::Status Attempt::PublishLine(const CheckpointLine& line, Journal::Entry& en
         {{"run", lease_.run()}, {"checkpoint", line.name}, {"error", event.status()}});
     if (absl::IsFailedPrecondition(event.status()) && !MayPublish()) continue;
     if (IsFinal(event.status()) || ++failures >= options_.publish_tries) {
-      facts_.publish_error = std::string(event.status().message()).substr(0, 1000);
+      facts_.publish_error =
+          CutUtf8(ToValidUtf8(std::string(event.status().message())), kPublishErrorBytes);
       entry.event =
           OtherEvent("checkpoint " + line.name + " not published: " + facts_.publish_error,
                      options_.clock->Now());
@@ -240,22 +288,14 @@ void Attempt::RecordEnd(const Observation& observation) {
   if (!rest.empty()) status = journal_->Append(std::move(rest));
   if (status.ok()) status = journal_->Flush();
   if (!status.ok()) return ResetTail();
-  const LastWords words = ReadLastWords();
-  v1::AttemptEnd end;
+  AttemptNotes notes;
   {
     MutexLock lock(mutex_);
-    const AttemptStep step = StepAttempt(phase_, AttemptInput::kTrainerGone);
-    if (!step.record_end) return;
-    end = MakeEnd(facts_, notes_, observation, words, options_.clock->Now());
-    status = dir_.WriteEnd(end);
-    if (!status.ok()) {
-      Log(LogLevel::kError, "cannot record the end of an attempt, trying again",
-          {{"error", status}});
-      return;
-    }
-    phase_ = step.phase;
-    end_ = end;
+    notes = notes_;
   }
+  const v1::AttemptEnd end =
+      MakeEnd(facts_, notes, observation, ReadLastWords(), options_.clock->Now());
+  if (!StoreEnd(end)) return;
   Log(LogLevel::kInfo, "trainer ended",
       {{"run", lease_.run()},
        {"attempt", lease_.attempt().epoch()},
@@ -266,6 +306,20 @@ void Attempt::RecordEnd(const Observation& observation) {
        {"max_rss_bytes", observation.exit.max_rss_bytes},
        {"failure", end.failure().code()}});
   options_.on_change();
+}
+
+bool Attempt::StoreEnd(const v1::AttemptEnd& end) {
+  MutexLock lock(mutex_);
+  const AttemptStep step = StepAttempt(phase_, AttemptInput::kTrainerGone);
+  if (!step.record_end) return false;
+  const absl::Status status = dir_.WriteEnd(end);
+  if (!status.ok()) {
+    Log(LogLevel::kError, "cannot record the end of an attempt, trying again", {{"error", status}});
+    return false;
+  }
+  phase_ = step.phase;
+  end_ = end;
+  return true;
 }
 
 void Attempt::FinishAbandoned() {
@@ -358,7 +412,11 @@ void Attempt::SignalStop() {
   if (!status.ok()) Log(LogLevel::kError, "cannot write the control file", {{"error", status}});
   phase_ = StepAttempt(phase_, AttemptInput::kStopWanted).phase;
   status = options_.engine->Stop(dir_);
-  if (!status.ok()) Log(LogLevel::kError, "cannot signal a trainer", {{"error", status}});
+  signal_due_ = !status.ok();
+  if (signal_due_) {
+    Log(LogLevel::kError, "cannot signal a trainer, trying again", {{"error", status}});
+    return;
+  }
   woken_ = true;
   wake_.NotifyAll();
 }

@@ -46,6 +46,8 @@ class Attempt {
     absl::Duration poll_interval = absl::Milliseconds(100);
     // How often publishing a checkpoint is tried when the filesystem fails.
     int publish_tries = 8;
+    // How long starting the trainer is tried before the attempt ends without it.
+    absl::Duration start_time = absl::Minutes(2);
   };
 
   // Goes on with, or begins, the attempt whose folder exists. Errors: those of reading the folder.
@@ -86,6 +88,10 @@ class Attempt {
   void Follow();
   void FinishAbandoned();
   void RecordEnd(const Observation& observation);
+  // Puts the end on disk; whether this attempt still had one to record, and it is there.
+  bool StoreEnd(const v1::AttemptEnd& end) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Ends the attempt of a trainer that was never started.
+  void EndWithoutTrainer(const AttemptNotes& notes, const std::string& why);
   // Takes the trainer's new lines into the journal. Whether all there are, of a trainer that is
   // gone or not, are in.
   bool Drain(bool gone);
@@ -113,6 +119,8 @@ class Attempt {
   ProgressLimiter limiter_;
   AttemptFacts facts_;
   int64_t pruned_report_ = 0;
+  // Since when starting the trainer has failed.
+  std::optional<absl::Duration> start_fails_since_;
 
   mutable Mutex mutex_;
   CondVar wake_;
@@ -123,6 +131,8 @@ class Attempt {
   bool detaching_ ABSL_GUARDED_BY(mutex_) = false;
   bool forgotten_ ABSL_GUARDED_BY(mutex_) = false;
   bool woken_ ABSL_GUARDED_BY(mutex_) = false;
+  // The signal of a stop could not be given yet.
+  bool signal_due_ ABSL_GUARDED_BY(mutex_) = false;
 
   std::thread thread_;
 };

@@ -10,6 +10,7 @@
 #include "artifacts/artifact_store.h"
 #include "artifacts/beneath.h"
 #include "base/file.h"
+#include "base/logging.h"
 #include "base/status.h"
 #include "base/time.h"
 #include "nlohmann/json.hpp"
@@ -75,7 +76,12 @@ absl::StatusOr<std::vector<AttemptKey>> AttemptDir::List(const std::string& work
     if (ParseName(entry.name, key) && FileExists(AttemptDir(work_dir, key).File("lease.pb"))) {
       keys.push_back(key);
     } else {
-      FT_RETURN_IF_ERROR(folder.Delete(entry.name));
+      // What is left of others must not keep this worker from its attempts.
+      const absl::Status deleted = folder.Delete(entry.name);
+      if (!deleted.ok()) {
+        Log(LogLevel::kError, "a leftover in the work folder cannot be deleted",
+            {{"name", entry.name}, {"error", deleted}});
+      }
     }
   }
   return keys;

@@ -4,6 +4,7 @@
 
 #include "base/time.h"
 #include "nlohmann/json.hpp"
+#include "worker/event_tail.h"
 
 namespace finetuned {
 namespace {
@@ -64,7 +65,7 @@ bool FromErrorFile(const std::string& text, v1::Failure& failure) {
   }
   const std::string code = word(document, "code");
   if (message.empty() && code.empty()) return false;
-  Set(failure, Code(code, "TRAINER_FAILED"), message.substr(0, kMaxMessageBytes),
+  Set(failure, Code(code, "TRAINER_FAILED"), CutUtf8(message, kMaxMessageBytes),
       AttributionOf(word(document, "attribution")));
   return true;
 }
@@ -135,7 +136,9 @@ v1::Failure MakeFailure(const AttemptFacts& facts, const AttemptNotes& notes,
   }
   if (exit.exit_code.has_value()) failure.set_exit_code(*exit.exit_code);
   failure.set_signal(exit.signal);
-  failure.set_stderr_tail(words.stderr_tail);
+  // All of it came from programs: what the daemon cannot read would keep every end from it.
+  failure.set_message(ToValidUtf8(failure.message()));
+  failure.set_stderr_tail(ToValidUtf8(words.stderr_tail));
   return failure;
 }
 
@@ -207,6 +210,28 @@ v1::AttemptEnd MakeEnd(const AttemptFacts& facts, const AttemptNotes& notes,
       (end.signaled_by_worker() || exit.exit_code == 0 || exit.exit_code == kExitTemporary);
   if (!end.finished() && !stopped) {
     *end.mutable_failure() = MakeFailure(facts, notes, observation, words, end.out_of_memory());
+  }
+  return end;
+}
+
+v1::AttemptEnd MakeNotStartedEnd(const AttemptNotes& notes, const std::string& why,
+                                 absl::Time now) {
+  v1::AttemptEnd end;
+  end.set_stop(notes.stop);
+  *end.mutable_end_time() = ToProtoTime(now);
+  if (notes.stop != v1::STOP_KIND_UNSPECIFIED && !notes.self_stopped) {
+    end.set_signaled_by_worker(true);
+    return end;
+  }
+  v1::Failure& failure = *end.mutable_failure();
+  if (notes.self_stopped) {
+    Set(failure, "WORKER_DISCONNECTED",
+        "The worker could not reach the service for too long before the trainer was started.",
+        v1::Failure::INFRASTRUCTURE);
+  } else {
+    Set(failure, "TRAINER_NOT_STARTED",
+        CutUtf8(ToValidUtf8("The worker could not start the trainer: " + why), kMaxMessageBytes),
+        v1::Failure::INFRASTRUCTURE);
   }
   return end;
 }

@@ -49,6 +49,10 @@ struct LastWords {
 v1::AttemptEnd MakeEnd(const AttemptFacts& facts, const AttemptNotes& notes,
                        const Observation& observation, const LastWords& words, absl::Time now);
 
+// The end of an attempt whose trainer was never started: because a stop came first, or because it
+// could not be; `why` is for a person then.
+v1::AttemptEnd MakeNotStartedEnd(const AttemptNotes& notes, const std::string& why, absl::Time now);
+
 // Whether the worker's right to run has ended: its trainers are stopped. Both are times since boot;
 // `answered` is when the newest renewal that was answered had been sent.
 bool MustSelfStop(absl::Duration now, absl::Duration answered, absl::Duration self_stop);

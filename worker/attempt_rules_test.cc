@@ -186,6 +186,41 @@ TEST_F(MakeEndTest, TheTrainersOwnWordsWin) {
   EXPECT_EQ(End().failure().code(), "TRAINER_FAILED");
 }
 
+// A message that the daemon cannot read would keep every end of this worker from it.
+TEST_F(MakeEndTest, AnyWordsOfATrainerMakeAnEndThatCanBeRead) {
+  Exit(1);
+  std::string message = "x";
+  for (int i = 0; i < 5000; ++i) message += "\u00e9";
+  words_.error_file = "{\"message\": \"" + message + "\"}";
+  words_.stderr_tail = "\xff broken";
+  v1::AttemptEnd read;
+  ASSERT_TRUE(read.ParseFromString(End().SerializeAsString()));
+  EXPECT_EQ(read.failure().message().substr(0, 3), "x\u00e9");
+  EXPECT_GT(read.failure().message().size(), 8000u);
+  facts_.failure_message = "\xc3";
+  facts_.failure_code = "X";
+  EXPECT_TRUE(read.ParseFromString(End().SerializeAsString()));
+}
+
+TEST(MakeNotStartedEnd, AStopThatCameFirstIsNoFailureAndAWorkerThatCannotStartIsOne) {
+  AttemptNotes notes;
+  v1::AttemptEnd end = MakeNotStartedEnd(notes, "no space left", absl::FromUnixSeconds(5));
+  EXPECT_EQ(end.failure().code(), "TRAINER_NOT_STARTED");
+  EXPECT_EQ(end.failure().attribution(), v1::Failure::INFRASTRUCTURE);
+  EXPECT_NE(end.failure().message().find("no space left"), std::string::npos);
+  EXPECT_FALSE(end.finished());
+  notes.stop = v1::CANCEL;
+  end = MakeNotStartedEnd(notes, "", absl::FromUnixSeconds(5));
+  EXPECT_FALSE(end.has_failure());
+  EXPECT_TRUE(end.signaled_by_worker());
+  EXPECT_EQ(end.stop(), v1::CANCEL);
+  EXPECT_EQ(end.end_time().seconds(), 5);
+  notes.stop = v1::PREEMPT;
+  notes.self_stopped = true;
+  end = MakeNotStartedEnd(notes, "", absl::FromUnixSeconds(5));
+  EXPECT_EQ(end.failure().code(), "WORKER_DISCONNECTED");
+}
+
 TEST_F(MakeEndTest, ALostTrainerIsLostWhateverElseIsKnown) {
   seen_ = Observation();
   seen_.state = Observation::State::kLost;

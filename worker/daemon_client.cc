@@ -60,6 +60,11 @@ template <typename Request, typename Response, typename Method>
 absl::StatusOr<Response> DaemonClient::Call(Kind kind, const Connection& connection, Method method,
                                             const Request& request, absl::Duration timeout) {
   grpc::ClientContext context;
+  uint64_t cancels;
+  {
+    MutexLock lock(mutex_);
+    cancels = cancels_[kind];
+  }
   const auto now = std::chrono::system_clock::now();
   context.set_deadline(now + absl::ToChronoMicroseconds(timeout));
   // gRPC takes a connection further only while a call waits on it, and otherwise looks every 5 s.
@@ -69,6 +74,8 @@ absl::StatusOr<Response> DaemonClient::Call(Kind kind, const Connection& connect
                                        absl::ToChronoMicroseconds(std::min(timeout, kConnectWait)));
   {
     MutexLock lock(mutex_);
+    // Canceled while it waited for a connection.
+    if (cancels_[kind] != cancels) return absl::CancelledError("canceled");
     context.AddMetadata("authorization", "Bearer " + token_);
     calls_.insert({kind, &context});
   }
@@ -84,6 +91,7 @@ absl::StatusOr<Response> DaemonClient::Call(Kind kind, const Connection& connect
 
 void DaemonClient::Cancel(Kind kind) {
   MutexLock lock(mutex_);
+  ++cancels_[kind];
   for (const auto& [call_kind, context] : calls_) {
     if (call_kind == kind) context->TryCancel();
   }
@@ -91,6 +99,10 @@ void DaemonClient::Cancel(Kind kind) {
 
 void DaemonClient::CancelAll() {
   MutexLock lock(mutex_);
+  for (const Kind kind :
+       {Kind::kOpen, Kind::kAcquire, Kind::kRenew, Kind::kReport, Kind::kComplete}) {
+    ++cancels_[kind];
+  }
   for (const auto& [kind, context] : calls_) context->TryCancel();
 }
 

@@ -2,6 +2,8 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -56,6 +58,8 @@ class DaemonClient {
   Mutex mutex_;
   std::string token_ ABSL_GUARDED_BY(mutex_);
   std::set<std::pair<Kind, grpc::ClientContext*>> calls_ ABSL_GUARDED_BY(mutex_);
+  // How often calls of a kind were canceled.
+  std::map<Kind, uint64_t> cancels_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace finetuned

@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "base/file.h"
+#include "base/status.h"
 
 namespace finetuned {
 namespace {
@@ -51,17 +52,37 @@ std::string ToValidUtf8(std::string_view text) {
   return out;
 }
 
+std::string CutUtf8(std::string_view text, size_t max_bytes) {
+  size_t end = std::min(text.size(), max_bytes);
+  while (end > 0 && end < text.size() && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) {
+    --end;
+  }
+  return std::string(text.substr(0, end));
+}
+
 absl::StatusOr<std::vector<EventTail::Line>> EventTail::Read(bool at_end) {
+  for (;;) {
+    bool reached_end = true;
+    FT_ASSIGN_OR_RETURN(std::vector<Line> lines, ReadPiece(at_end, &reached_end));
+    // Nothing but empty lines is no news, and there may be some behind it.
+    if (!lines.empty() || reached_end) return lines;
+  }
+}
+
+absl::StatusOr<std::vector<EventTail::Line>> EventTail::ReadPiece(bool at_end, bool* reached_end) {
   std::vector<Line> lines;
   const int fd = open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
   if (fd < 0) {
     if (errno == ENOENT) return lines;
+    if (errno == ELOOP) return absl::FailedPreconditionError(path_ + " is a symbolic link");
     return ErrnoError(errno, "cannot open", path_);
   }
   struct stat info;
-  if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && info.st_size < offset_) {
-    offset_ = info.st_size;
+  if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+    close(fd);
+    return absl::FailedPreconditionError(path_ + " is not a regular file");
   }
+  if (info.st_size < offset_) offset_ = info.st_size;
   std::string data(kMaxReadBytes, '\0');
   size_t used = 0;
   while (used < data.size()) {
@@ -78,7 +99,7 @@ absl::StatusOr<std::vector<EventTail::Line>> EventTail::Read(bool at_end) {
   }
   close(fd);
   data.resize(used);
-  const bool reached_end = used < kMaxReadBytes;
+  *reached_end = used < kMaxReadBytes;
 
   std::string_view rest = data;
   while (!rest.empty()) {
@@ -87,12 +108,13 @@ absl::StatusOr<std::vector<EventTail::Line>> EventTail::Read(bool at_end) {
     if (!whole) {
       // Still being written; or longer than a whole read, which is taken in pieces.
       const bool too_long = rest.size() >= kMaxReadBytes;
-      if (!too_long && !(at_end && reached_end)) break;
+      if (!too_long && !(at_end && *reached_end)) break;
     }
     const std::string_view text = rest.substr(0, whole ? newline : rest.size());
     const size_t consumed = whole ? newline + 1 : rest.size();
     offset_ += static_cast<int64_t>(consumed);
     rest.remove_prefix(consumed);
+    if (text.empty()) continue;
     Line line;
     line.text = ToValidUtf8(text.substr(0, kMaxLineBytes));
     line.truncated = text.size() > kMaxLineBytes;

@@ -1,6 +1,8 @@
 #include "worker/event_tail.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <fstream>
 
@@ -74,6 +76,35 @@ TEST_F(EventTailTest, AnEndlessLineDoesNotStopTheTail) {
     for (const auto& line : *lines) last = line.text;
   }
   EXPECT_EQ(last, "next");
+}
+
+TEST_F(EventTailTest, EmptyLinesArePassedOverHoweverMany) {
+  EventTail tail(path_, 0);
+  Write(std::string(3 * EventTail::kMaxReadBytes, '\n') + "x\n\n");
+  const auto lines = *tail.Read(false);
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_EQ(lines[0].text, "x");
+  EXPECT_TRUE(tail.Read(true)->empty());
+  EXPECT_EQ(tail.offset(), static_cast<int64_t>(3 * EventTail::kMaxReadBytes + 3));
+}
+
+TEST_F(EventTailTest, WhatIsNoFileIsSaidToBeNone) {
+  const std::string folder = path_ + ".d", link = path_ + ".l", fifo = path_ + ".f";
+  ASSERT_EQ(mkdir(folder.c_str(), 0755), 0);
+  ASSERT_EQ(symlink("/etc/passwd", link.c_str()), 0);
+  ASSERT_EQ(mkfifo(fifo.c_str(), 0644), 0);
+  for (const std::string& path : {folder, link, fifo}) {
+    EventTail tail(path, 0);
+    EXPECT_TRUE(absl::IsFailedPrecondition(tail.Read(true).status())) << path;
+  }
+}
+
+TEST(CutUtf8, NeverEndsInTheMiddleOfACharacter) {
+  EXPECT_EQ(CutUtf8("abc", 3), "abc");
+  EXPECT_EQ(CutUtf8("abc", 2), "ab");
+  for (size_t cut = 1; cut < 4; ++cut) EXPECT_EQ(CutUtf8("a\u20acb", cut), "a");
+  EXPECT_EQ(CutUtf8("a\u20acb", 4), "a\u20ac");
+  EXPECT_EQ(CutUtf8("\u20ac", 0), "");
 }
 
 TEST_F(EventTailTest, WhatIsNotUtf8IsReplaced) {

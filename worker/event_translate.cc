@@ -7,6 +7,7 @@
 #include "base/strings.h"
 #include "base/time.h"
 #include "nlohmann/json.hpp"
+#include "worker/event_tail.h"
 
 namespace finetuned {
 namespace {
@@ -33,15 +34,7 @@ int64_t Int(const json& line, const char* key) {
 std::string Text(const json& line, const char* key, size_t max_bytes) {
   const auto found = line.find(key);
   if (found == line.end() || !found->is_string()) return "";
-  std::string text = found->get<std::string>();
-  if (text.size() > max_bytes) {
-    text.resize(max_bytes);
-    // Not in the middle of a character.
-    while (!text.empty() && (static_cast<unsigned char>(text.back()) & 0xC0) == 0x80)
-      text.pop_back();
-    if (!text.empty() && static_cast<unsigned char>(text.back()) >= 0xC0) text.pop_back();
-  }
-  return text;
+  return CutUtf8(found->get_ref<const std::string&>(), max_bytes);
 }
 
 std::map<std::string, double> Metrics(const json& line) {

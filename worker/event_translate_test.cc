@@ -80,6 +80,20 @@ TEST(Translate, ADurationInTokensIsEstimatedInTokens) {
   EXPECT_EQ(line.event->progress().remaining_duration().seconds(), 30);
 }
 
+TEST(Translate, AfterAResumeOnlyWhatThisAttemptDidIsCounted) {
+  AttemptFacts facts;
+  TranslateLine(R"({"type":"resumed","checkpoint":"ep0-ba900","step":900,"tokens":900000,)"
+                R"("ts":"2026-11-23T16:40:00.000Z"})",
+                kNow, facts);
+  const auto progress = TranslateLine(
+      R"({"type":"progress","step":901,"batch":901,"tokens":901000,"max_tokens":1000000,)"
+      R"("ts":"2026-11-23T16:40:01.000Z"})",
+      kNow, facts);
+  ASSERT_TRUE(progress.event.has_value());
+  // 1,000 tokens a second, and 99,000 to go.
+  EXPECT_EQ(progress.event->progress().remaining_duration().seconds(), 99);
+}
+
 TEST(Translate, AnIncompleteCheckpointIsNotPublished) {
   AttemptFacts facts;
   const auto line =

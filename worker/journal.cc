@@ -4,11 +4,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
 
 #include "base/file.h"
+#include "base/logging.h"
 #include "base/status.h"
 
 namespace finetuned {
@@ -114,11 +116,17 @@ Journal::~Journal() {
   if (fd_ >= 0) close(fd_);
 }
 
-absl::Status Journal::OpenFile() {
-  if (fd_ >= 0) close(fd_);
+absl::Status Journal::EnsureOpen() {
+  if (fd_ >= 0) return absl::OkStatus();
   fd_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
   if (fd_ < 0) return ErrnoError(errno, "cannot open", path_);
   return absl::OkStatus();
+}
+
+bool Journal::IsReplaced() const {
+  struct stat opened, there;
+  if (fd_ < 0 || fstat(fd_, &opened) != 0 || stat(path_.c_str(), &there) != 0) return false;
+  return opened.st_ino != there.st_ino || opened.st_dev != there.st_dev;
 }
 
 absl::Status Journal::Load() {
@@ -150,7 +158,7 @@ absl::Status Journal::Load() {
     file_bytes_ = content.size() - rest.size();
   }
   DropAcked();
-  FT_RETURN_IF_ERROR(OpenFile());
+  FT_RETURN_IF_ERROR(EnsureOpen());
   if (ftruncate(fd_, static_cast<off_t>(file_bytes_)) != 0) {
     return ErrnoError(errno, "cannot cut", path_);
   }
@@ -211,6 +219,11 @@ absl::Status Journal::AppendLocked(std::vector<Entry> entries) {
   }
   last_number_ = number;
   merged_ = std::move(merged);
+  // What is appended is kept, whatever becomes of this; it is tried again with the next.
+  if (file_bytes_ >= rewrite_at_) {
+    const absl::Status status = RewriteIfWorthIt();
+    if (!status.ok()) Log(LogLevel::kWarning, "cannot rewrite a journal", {{"error", status}});
+  }
   return absl::OkStatus();
 }
 
@@ -227,6 +240,7 @@ absl::Status Journal::Flush() {
 }
 
 absl::Status Journal::Write(const std::string& frames) {
+  FT_RETURN_IF_ERROR(EnsureOpen());
   size_t done = 0;
   while (done < frames.size()) {
     const ssize_t written = pwrite(fd_, frames.data() + done, frames.size() - done,
@@ -252,12 +266,10 @@ absl::Status Journal::Ack(int64_t number) {
   acked_ = std::min(number, last_number_);
   DropAcked();
   if (merged_.has_value() && kept_.size() < limits_.merge_above) {
-    std::vector<Entry> entries;
-    entries.push_back(*std::move(merged_));
-    merged_.reset();
-    FT_RETURN_IF_ERROR(AppendLocked(std::move(entries)));
+    FT_RETURN_IF_ERROR(AppendLocked({*merged_}));
   }
-  if (file_bytes_ >= limits_.rewrite_bytes && kept_bytes_ < file_bytes_ / 2) return Rewrite();
+  if (file_bytes_ >= rewrite_at_) return RewriteIfWorthIt();
+  FT_RETURN_IF_ERROR(EnsureOpen());
   // Not synced: a lost acknowledgement only costs sending again.
   Frame frame;
   frame.kind = kAck;
@@ -266,6 +278,12 @@ absl::Status Journal::Ack(int64_t number) {
   const ssize_t written = pwrite(fd_, text.data(), text.size(), static_cast<off_t>(file_bytes_));
   if (written == static_cast<ssize_t>(text.size())) file_bytes_ += text.size();
   return absl::OkStatus();
+}
+
+absl::Status Journal::RewriteIfWorthIt() {
+  const absl::Status status = Rewrite();
+  if (status.ok()) rewrite_at_ = std::max(limits_.rewrite_bytes, 2 * file_bytes_);
+  return status;
 }
 
 absl::Status Journal::Rewrite() {
@@ -288,9 +306,15 @@ absl::Status Journal::Rewrite() {
     frame.report = kept.report.SerializeAsString();
     content += Encode(frame);
   }
-  FT_RETURN_IF_ERROR(WriteFileAtomically(path_, content));
-  file_bytes_ = content.size();
-  return OpenFile();
+  const absl::Status written = WriteFileAtomically(path_, content);
+  // It may fail after it has put the new file in place.
+  if (written.ok() || IsReplaced()) {
+    file_bytes_ = content.size();
+    if (fd_ >= 0) close(fd_);
+    fd_ = -1;
+  }
+  FT_RETURN_IF_ERROR(written);
+  return EnsureOpen();
 }
 
 void Journal::DropAcked() {

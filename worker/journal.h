@@ -38,7 +38,7 @@ class Journal {
     // their file.
     size_t full_reports = 10'000;
     size_t full_bytes = 64 << 20;
-    // The file is rewritten without acknowledged reports when it has grown to this.
+    // The file is rewritten with what is unacknowledged only when it has grown to this.
     size_t rewrite_bytes = 1 << 20;
   };
 
@@ -91,12 +91,18 @@ class Journal {
     size_t bytes = 0;
   };
 
-  Journal(std::string path, const Limits& limits) : path_(std::move(path)), limits_(limits) {}
+  Journal(std::string path, const Limits& limits)
+      : path_(std::move(path)), limits_(limits), rewrite_at_(limits.rewrite_bytes) {}
   absl::Status Load() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status AppendLocked(std::vector<Entry> entries) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Write(const std::string& frames) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Rewrite() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status OpenFile() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Rewrites the file when most of it says nothing any more.
+  absl::Status RewriteIfWorthIt() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Opens the file unless it is open.
+  absl::Status EnsureOpen() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether the path leads to another file than the one that is open.
+  bool IsReplaced() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropAcked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::string path_;
@@ -105,6 +111,8 @@ class Journal {
   int fd_ ABSL_GUARDED_BY(mutex_) = -1;
   // Length of the file up to the last whole frame.
   size_t file_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Grows with what a rewrite leaves, so that one is always worth its cost.
+  size_t rewrite_at_ ABSL_GUARDED_BY(mutex_);
   std::deque<Kept> kept_ ABSL_GUARDED_BY(mutex_);
   size_t kept_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t last_number_ ABSL_GUARDED_BY(mutex_) = 0;

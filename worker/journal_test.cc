@@ -106,6 +106,24 @@ TEST_F(JournalTest, TheFileIsRewrittenAndKeepsNumbersOffsetAndFacts) {
   EXPECT_EQ(Open(limits)->last_number(), 101);
 }
 
+TEST_F(JournalTest, FactsAloneDoNotMakeItGrow) {
+  Journal::Limits limits;
+  limits.rewrite_bytes = 4096;
+  auto journal = Open(limits);
+  ASSERT_TRUE(journal->Append({Entry(v1::RunEvent::STARTED, 0)}).ok());
+  for (int i = 1; i <= 1000; ++i) {
+    Journal::Entry facts_only;
+    facts_only.offset = i;
+    facts_only.facts.last_step = i;
+    ASSERT_TRUE(journal->Append({facts_only}).ok());
+  }
+  EXPECT_LT(ReadFile(path_)->size(), 3 * limits.rewrite_bytes);
+  journal = Open(limits);
+  EXPECT_EQ(journal->offset(), 1000);
+  EXPECT_EQ(journal->facts().last_step, 1000);
+  EXPECT_EQ(journal->Pending(10, 1 << 20).size(), 1u);
+}
+
 TEST_F(JournalTest, AboveTheLimitOnlyProgressIsMergedAndTheNewestIsKept) {
   Journal::Limits limits;
   limits.merge_above = 2;

@@ -18,11 +18,14 @@ LeaseTerm::LeaseTerm(const Clock& clock, std::string file) : clock_(clock), file
   MutexLock lock(mutex_);
   // Only the end is known; that it was reached from here with no time left says the same.
   answered_ = end;
+  from_file_ = true;
 }
 
 void LeaseTerm::Answered(absl::Duration sent, absl::Duration self_stop) {
   MutexLock lock(mutex_);
-  if (sent + self_stop <= answered_ + self_stop_) return;
+  // The newest answer counts, also where it gives a shorter time than the one before.
+  if (!from_file_ && sent <= answered_) return;
+  from_file_ = false;
   answered_ = sent;
   self_stop_ = self_stop;
   const int64_t end_ms = absl::ToInt64Milliseconds(sent + self_stop);

@@ -35,6 +35,8 @@ class LeaseTerm {
   // Zero: never given.
   absl::Duration answered_ ABSL_GUARDED_BY(mutex_) = absl::ZeroDuration();
   absl::Duration self_stop_ ABSL_GUARDED_BY(mutex_) = absl::ZeroDuration();
+  // `answered_` is the end that an agent before has left, and no time of an answer.
+  bool from_file_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace finetuned

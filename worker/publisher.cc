@@ -77,6 +77,8 @@ absl::StatusOr<v1::RunEvent> Publisher::Publish(const v1::Lease& lease, const Ch
   request.target = Join(target, line.name);
   request.also = also;
   FT_ASSIGN_OR_RETURN(const Published published, PublishFolder(store_, request));
+  // Publishing may have taken long, and a newer attempt may have moved the pointer since.
+  if (!may_publish()) return absl::FailedPreconditionError("the lease is not certain any more");
   FT_RETURN_IF_ERROR(store_.WritePointer(target, line.name));
   checkpoint.set_name(line.name);
   checkpoint.set_path(request.target);
