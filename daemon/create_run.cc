@@ -72,11 +72,11 @@ absl::Status NameTakenError(const std::string& name) {
 }
 
 NewRun ToNewRun(const ValidRun& valid, const v1::CreateRunRequest& request, const Identity& caller,
-                const Clock& clock, int shape_id) {
+                const Clock& clock) {
   NewRun run;
   run.workspace_id = caller.workspace_id;
   run.owner_id = caller.owner_id;
-  run.shape_id = shape_id;
+  run.shape = ToShape(valid.spec.compute());
   run.priority = static_cast<Priority>(valid.spec.scheduling().priority() - 1);
   run.name = valid.name;
   run.uid = NewUuid(clock.Now());
@@ -138,9 +138,7 @@ grpc::ServerUnaryReactor* RunService::CreateRun(grpc::CallbackServerContext* con
                                              GenerateName(request->run().spec()));
         if (!valid.ok()) return done(valid.status());
         if (request->validate_only()) return done(RehearseCreate(core_, caller, *valid, response));
-        const auto shape_id = core_.admission->EnsureShape(ToShape(valid->spec.compute()));
-        if (!shape_id.ok()) return done(shape_id.status());
-        NewRun run = ToNewRun(*valid, *request, caller, *core_.clock, *shape_id);
+        NewRun run = ToNewRun(*valid, *request, caller, *core_.clock);
         core_.create_batcher->Submit(std::move(run), [this, caller, name = valid->name, response,
                                                       done](absl::StatusOr<Admission> admission) {
           core_.dispatcher->Wake();

@@ -13,7 +13,6 @@ namespace finetuned {
 namespace {
 
 constexpr size_t kMaxRunName = 63;
-constexpr size_t kMaxExperimentPath = 4096;
 
 bool IsLower(char c) { return c >= 'a' && c <= 'z'; }
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -8,6 +9,9 @@
 // Names of resources, as callers may write them.
 
 namespace finetuned {
+
+// Bytes of an experiment's path, which stands in an index.
+inline constexpr size_t kMaxExperimentPath = 1024;
 
 // Whether text is `^[a-z][a-z0-9-]{0,61}[a-z0-9]$`: a DNS label that begins with a letter.
 bool IsRunName(const std::string& text);

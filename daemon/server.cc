@@ -121,7 +121,6 @@ struct Server::State {
         listing(read_pool.get()),
         edits(read_pool.get()),
         admission(create_pool.get(), QuotaLimitsOf(config)),
-        shapes(read_pool.get(), QuotaLimitsOf(config)),
         loop_admission(loop_pool.get(), QuotaLimitsOf(config)),
         renewals(renew_pool.get(), times.reassign),
         dispatch_leases(dispatch_pool.get(), times.reassign),
@@ -138,7 +137,7 @@ struct Server::State {
                        [this](const auto& items) { return admission.Admit(items); }),
         report_batcher(OnePerRun(BatchOptions<ReportItem, ReportResult>("report")),
                        [this](const auto& items) { return reports.Report(items); }),
-        renew_batcher(BatchOptions<RenewalItem, RenewalResult>("renew"),
+        renew_batcher(OnePerSession(BatchOptions<RenewalItem, RenewalResult>("renew")),
                       [this](const auto& items) { return renewals.Renew(items); }),
         complete_batcher(OnePerRun(BatchOptions<CompletionItem, CompletionResult>("complete")),
                          [this](const auto& items) { return completions.Complete(items); }),
@@ -173,6 +172,14 @@ struct Server::State {
     return options;
   }
 
+  // A worker that takes a lease renews anew while its call before is still held: each has leases of
+  // its own.
+  static Batcher<RenewalItem, RenewalResult>::Options OnePerSession(
+      Batcher<RenewalItem, RenewalResult>::Options options) {
+    options.key = [](const RenewalItem& item) { return item.session; };
+    return options;
+  }
+
   absl::Status Build();
   absl::Status StartListening();
   void StartLoops();
@@ -192,7 +199,7 @@ struct Server::State {
   Reader reader, loop_reader;
   Listing listing;
   EditStore edits;
-  AdmissionStore admission, shapes, loop_admission;
+  AdmissionStore admission, loop_admission;
   LeaseStore renewals, dispatch_leases, session_leases, loop_leases;
   TransitionStore reports, completions, transitions, loop_transitions;
   Catalogue catalogue;
@@ -235,7 +242,6 @@ absl::Status Server::State::Build() {
   core.metrics = &metrics;
   core.hub = &hub;
   core.dispatcher = &dispatcher;
-  core.admission = &shapes;
   core.leases = &session_leases;
   core.transitions = &transitions;
   core.reader = &reader;
@@ -286,7 +292,6 @@ void Server::State::StartLoops() {
   dispatcher.Start();
   hub_loop.Start();
   reap_loop.Start();
-  readiness_loop.Start();
   gauge_loop.Start();
   housekeeping_loop.Start();
 }
@@ -363,6 +368,8 @@ void Server::State::UpdateGauges() {
 void Server::State::KeepHouse() {
   const auto wrong = loop_admission.CountWrongCounters();
   if (wrong.ok()) metrics.SetMiscountedOwners(*wrong);
+  const auto stranded = loop_admission.ReleaseStrandedRuns();
+  if (stranded.ok() && *stranded > 0) dispatcher.Wake();
   IdentityStore keeper(loop_pool.get());
   for (const absl::Status& status :
        {loop_admission.DeleteOldRequests(kRequestIdAge), keeper.EnsureEventPartitions()}) {
@@ -385,6 +392,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const config::v1::DaemonCo
     state->Stop();
     return status;
   }
+  // It sets what the servers, which are there now, say of themselves.
+  state->readiness_loop.Start();
   std::unique_ptr<Server> server(new Server(std::move(state)));
   if (!config.ready_file().empty()) {
     FT_RETURN_IF_ERROR(WriteFileAtomically(

@@ -27,7 +27,6 @@ struct ServiceCore {
   RunHub* hub = nullptr;
   Dispatcher* dispatcher = nullptr;
 
-  AdmissionStore* admission = nullptr;
   LeaseStore* leases = nullptr;
   TransitionStore* transitions = nullptr;
   Reader* reader = nullptr;

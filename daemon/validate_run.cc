@@ -180,6 +180,7 @@ void CheckExperimentPath(const std::string& path, Checker* check) {
   if (problem.empty() && (path[0] != '/' || path.back() == '/')) {
     problem = "must begin with / and not end with it";
   }
+  if (problem.empty() && path.size() > kMaxExperimentPath) problem = "has more than 1024 bytes";
   if (problem.empty() && path.size() - path.rfind('/') - 1 > kMaxFileName) {
     problem = "has a last part with more than 255 bytes";
   }

@@ -60,6 +60,10 @@ class Watch : public std::enable_shared_from_this<Watch> {
   }
 
   void Open() {
+    {
+      MutexLock lock(mutex_);
+      if (finished_) return;
+    }
     const auto caller = Authorize(core_.call, authorization_, method_);
     if (!caller.ok()) return Finish(caller.status());
     Checker check;
@@ -84,15 +88,35 @@ class Watch : public std::enable_shared_from_this<Watch> {
     const int64_t subscription = core_.hub->Subscribe({*run_id}, RunHub::Change::kEvents, [weak] {
       if (const auto self = weak.lock()) self->Look(/*bookmark=*/false);
     });
+    bool closed;
     {
       MutexLock lock(mutex_);
       run_id_ = *run_id;
       subscription_ = subscription;
-      counted_ = true;
       opened_ = true;
-      if (finished_) return;  // Closed meanwhile; Closed() has yet to come and undoes all this.
+      closed = closed_;
     }
+    // The caller went while this was under way.
+    if (closed) return Release();
     Look(/*bookmark=*/true);
+  }
+
+  // Gives back what Open has taken.
+  void Release() {
+    int64_t subscription;
+    {
+      MutexLock lock(mutex_);
+      subscription = subscription_;
+    }
+    core_.hub->Unsubscribe(subscription);
+    limits_.Remove(this);
+    core_.metrics->StreamClosed();
+  }
+
+  // Whether the caller may still follow: its token may have ended since, or what it sees.
+  absl::Status StillAllowed() {
+    FT_ASSIGN_OR_RETURN(const Identity caller, Authorize(core_.call, authorization_, method_));
+    return FindRun(core_, caller, request_.name()).status();
   }
 
   // Asks for a step; while one is under way it is made after that.
@@ -116,6 +140,10 @@ class Watch : public std::enable_shared_from_this<Watch> {
       bookmark = wants_bookmark_;
       wants_bookmark_ = false;
       after = last_sent_;
+    }
+    if (bookmark) {
+      const absl::Status allowed = StillAllowed();
+      if (!allowed.ok()) return Finish(allowed);
     }
     // The row first, then the log: the log then has everything up to the row's last_seq.
     auto run = bookmark ? ReadRun(core_, run_id_) : absl::StatusOr<v1::Run>(v1::Run());
@@ -208,17 +236,15 @@ class Watch : public std::enable_shared_from_this<Watch> {
 
   // The reactor is gone: nothing of gRPC may be touched any more.
   void Closed() {
-    int64_t subscription;
-    bool counted;
+    bool opened;
     {
       MutexLock lock(mutex_);
       finished_ = true;
-      subscription = subscription_;
-      counted = counted_;
+      closed_ = true;
+      opened = opened_;
     }
-    core_.hub->Unsubscribe(subscription);
-    limits_.Remove(this);
-    if (counted) core_.metrics->StreamClosed();
+    // Otherwise Open gives back what it takes.
+    if (opened) Release();
     core_.metrics->RpcEnded(method_->name(), code_, core_.clock->SinceBoot() - start_);
   }
 
@@ -235,8 +261,9 @@ class Watch : public std::enable_shared_from_this<Watch> {
 
   Mutex mutex_;
   int64_t subscription_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool counted_ ABSL_GUARDED_BY(mutex_) = false;
   bool opened_ ABSL_GUARDED_BY(mutex_) = false;
+  // gRPC has ended with the stream.
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   // A step or a write is under way.
   bool busy_ ABSL_GUARDED_BY(mutex_) = false;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;

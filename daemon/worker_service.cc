@@ -113,15 +113,6 @@ absl::Status CheckArtifactRoot(const ServiceCore& core, const v1::OpenSessionReq
                    ": give both the same folder of a filesystem that both see"));
 }
 
-v1::ProtocolTimes TimesOf(const LeaseTimes& times) {
-  v1::ProtocolTimes proto;
-  *proto.mutable_renew_interval_duration() = ToProtoDuration(times.renew_interval);
-  *proto.mutable_self_stop_duration() = ToProtoDuration(times.self_stop);
-  *proto.mutable_grace_duration() = ToProtoDuration(times.grace);
-  *proto.mutable_reassign_duration() = ToProtoDuration(times.reassign);
-  return proto;
-}
-
 absl::Status Open(const ServiceCore& core, const v1::OpenSessionRequest& request,
                   v1::OpenSessionResponse* response) {
   FT_RETURN_IF_ERROR(CheckSession(request));

@@ -35,13 +35,16 @@ std::vector<size_t> TakeDistinct(const std::vector<NewRun>& runs, std::vector<si
 
 pqxx::result AdmitDistinct(pqxx::transaction_base& tx, const std::vector<NewRun>& runs,
                            const std::vector<size_t>& taken, const QuotaLimits& limits) {
-  ArrayText workspace, owner, shape, priority, name, uid, request, hash, spec, model, experiment,
-      labels, retries, seconds, kept, message;
+  ArrayText workspace, owner, gpus, priority, name, uid, request, hash, spec, model, experiment,
+      labels, retries, seconds, kept, message, gpu_type, cpus, memory;
   for (const size_t i : taken) {
     const NewRun& run = runs[i];
     workspace.Add(run.workspace_id);
     owner.Add(run.owner_id);
-    shape.Add(run.shape_id);
+    gpus.Add(run.shape.gpus);
+    gpu_type.Add(run.shape.gpu_type);
+    cpus.Add(run.shape.cpus);
+    memory.Add(run.shape.memory_bytes);
     priority.Add(static_cast<int>(run.priority));
     name.Add(run.name);
     uid.Add(run.uid);
@@ -56,10 +59,11 @@ pqxx::result AdmitDistinct(pqxx::transaction_base& tx, const std::vector<NewRun>
     kept.Add(run.checkpoints_kept);
     message.Add(CreatedMessage());
   }
-  return tx.exec_prepared(kAdmitRuns.name, workspace.str(), owner.str(), shape.str(),
-                          priority.str(), name.str(), uid.str(), request.str(), hash.str(),
-                          spec.str(), model.str(), experiment.str(), labels.str(), retries.str(),
-                          seconds.str(), kept.str(), message.str(), limits.active, limits.holding);
+  return tx.exec_prepared(kAdmitRuns.name, workspace.str(), owner.str(), gpus.str(), priority.str(),
+                          name.str(), uid.str(), request.str(), hash.str(), spec.str(), model.str(),
+                          experiment.str(), labels.str(), retries.str(), seconds.str(), kept.str(),
+                          message.str(), limits.active, limits.holding, gpu_type.str(), cpus.str(),
+                          memory.str());
 }
 
 }  // namespace
@@ -115,22 +119,24 @@ absl::Status AdmissionStore::AdmitInTransaction(pqxx::transaction_base& tx,
   return absl::OkStatus();
 }
 
-absl::StatusOr<int> AdmissionStore::ReleaseRuns() {
+absl::StatusOr<int> AdmissionStore::ReleaseRunsOf(const Query& owners_query) {
   int released = 0;
-  FT_RETURN_IF_ERROR(pool_.Transact("release_runs", [&](pqxx::transaction_base& tx) {
+  FT_RETURN_IF_ERROR(pool_.Transact(owners_query.name, [&](pqxx::transaction_base& tx) {
     std::set<int64_t> owners;
-    for (const auto& row : tx.exec_prepared(kLimitedOwners.name, limits_.holding)) {
+    for (const auto& row : tx.exec_prepared(owners_query.name, limits_.holding)) {
       owners.insert(row[0].as<int64_t>());
     }
-    released =
-        owners.empty()
-            ? 0
-            : static_cast<int>(tx.exec_prepared(kReleaseRuns.name, ArrayOf(owners), limits_.holding)
-                                   .affected_rows());
+    released = 0;
+    if (owners.empty()) return absl::OkStatus();
+    const auto rows = tx.exec_prepared(kReleaseRuns.name, ArrayOf(owners), limits_.holding);
+    released = static_cast<int>(rows.affected_rows());
     return absl::OkStatus();
   }));
   return released;
 }
+
+absl::StatusOr<int> AdmissionStore::ReleaseRuns() { return ReleaseRunsOf(kLimitedOwners); }
+absl::StatusOr<int> AdmissionStore::ReleaseStrandedRuns() { return ReleaseRunsOf(kStrandedOwners); }
 
 absl::StatusOr<std::vector<absl::StatusOr<Admission>>> AdmissionStore::Admit(
     const std::vector<NewRun>& runs) {
@@ -145,21 +151,6 @@ absl::StatusOr<std::vector<absl::StatusOr<Admission>>> AdmissionStore::Admit(
     if (!IsInDoubt(status)) break;
   }
   return status;
-}
-
-absl::StatusOr<int> AdmissionStore::EnsureShape(const Shape& shape) {
-  int shape_id = 0;
-  // Two callers may make one shape at once; the second finds it with its second look.
-  for (int i = 0; i < 2 && shape_id == 0; ++i) {
-    FT_RETURN_IF_ERROR(pool_.Read("ensure_shape", [&](pqxx::transaction_base& tx) {
-      const auto rows = tx.exec_prepared(kEnsureShape.name, shape.gpus, shape.gpu_type, shape.cpus,
-                                         shape.memory_bytes);
-      if (!rows.empty()) shape_id = rows[0][0].as<int>();
-      return absl::OkStatus();
-    }));
-  }
-  if (shape_id == 0) return absl::InternalError("a shape could be neither found nor made");
-  return shape_id;
 }
 
 absl::Status AdmissionStore::DeleteOldRequests(absl::Duration age) {

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "db/pool.h"
+#include "db/query.h"
 #include "queue/placement.h"
 #include "queue/run.h"
 
@@ -20,7 +21,7 @@ namespace finetuned {
 struct NewRun {
   int64_t workspace_id = 0;
   int64_t owner_id = 0;
-  int shape_id = 0;
+  Shape shape;
   Priority priority = Priority::kAuto;
   std::string name;
   std::string uid;
@@ -73,9 +74,6 @@ class AdmissionStore {
   // running the batch again: what was stored is recognised by its request_id.
   absl::StatusOr<std::vector<absl::StatusOr<Admission>>> Admit(const std::vector<NewRun>& runs);
 
-  // The id of a shape, made when it is new. Ids never change, so callers may keep them.
-  absl::StatusOr<int> EnsureShape(const Shape& shape);
-
   // Forgets request ids that are older.
   absl::Status DeleteOldRequests(absl::Duration age);
 
@@ -83,6 +81,8 @@ class AdmissionStore {
   // that free a slot do the same for their owners; this is for limits that were raised. Returns how
   // many were queued.
   absl::StatusOr<int> ReleaseRuns();
+  // The same for owners whose limit was taken away. To be called now and then.
+  absl::StatusOr<int> ReleaseStrandedRuns();
 
   // How many owners have a counter that differs from their runs; not zero is a bug.
   absl::StatusOr<int> CountWrongCounters();
@@ -90,6 +90,8 @@ class AdmissionStore {
  private:
   absl::Status AdmitInTransaction(pqxx::transaction_base& tx, const std::vector<NewRun>& runs,
                                   std::vector<absl::StatusOr<Admission>>* results);
+
+  absl::StatusOr<int> ReleaseRunsOf(const Query& owners_query);
 
   Pool& pool_;
   const QuotaLimits limits_;

@@ -18,7 +18,11 @@ struct Current {
 
 absl::StatusOr<Current> LockForEdit(pqxx::transaction_base& tx, int64_t run_id,
                                     const std::string& etag) {
-  tx.exec_prepared(kLockRuns.name, ArrayOf(std::vector<int64_t>{run_id}));
+  const std::string ids = ArrayOf(std::vector<int64_t>{run_id});
+  // Its owner first, who is locked by whoever lets runs into the queue: a lane must not change
+  // between the two.
+  tx.exec_prepared(kLockOwnersOfRuns.name, ids, std::optional<int>());
+  tx.exec_prepared(kLockRuns.name, ids);
   const auto rows = tx.exec_prepared(kReadRunForEdit.name, run_id);
   if (rows.empty() || rows[0]["deleted"].as<bool>()) {
     return MakeError(absl::StatusCode::kNotFound, "RUN_NOT_FOUND", "there is no such run any more");

@@ -8,7 +8,8 @@ begin
     grant insert, update on workspaces, owners, tokens, runs, workers, run_attempts, leases to finetuned_daemon;
     -- The update is that of "insert or find": it changes nothing.
     grant insert, update (path) on experiments to finetuned_daemon;
-    grant insert on shapes, run_specs, run_queue, create_requests, checkpoints, run_events to finetuned_daemon;
+    grant insert, update (gpus) on shapes to finetuned_daemon;
+    grant insert on run_specs, run_queue, create_requests, checkpoints, run_events to finetuned_daemon;
     -- Row locks need a right to update; queue rows are locked by those who claim them.
     grant update on run_queue, checkpoints to finetuned_daemon;
     grant delete on run_queue, leases, create_requests, checkpoints to finetuned_daemon;

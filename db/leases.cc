@@ -110,6 +110,8 @@ absl::StatusOr<std::vector<AttemptId>> LeaseStore::Acquire(int64_t session, cons
     seen_minimum.clear();
     const auto worker = tx.exec_prepared(kLockSession.name, session);
     if (worker.empty()) return SessionSupersededError();
+    // A poll that was on its way when its worker began to drain.
+    if (worker[0]["draining"].as<bool>()) return absl::OkStatus();
     const AttemptArrays arrays(held);
     for (const auto& row :
          tx.exec_prepared(kUnlistedLeases.name, session, arrays.run_id.str(), arrays.epoch.str())) {
@@ -175,7 +177,9 @@ absl::StatusOr<std::vector<absl::StatusOr<RenewalResult>>> LeaseStore::Renew(
     std::map<int64_t, RenewalResult> by_session;
     ArrayText touched, draining, session, run_id, epoch;
     for (const RenewalItem& item : items) {
-      if (!by_session.emplace(item.session, RenewalResult{false, {}}).second) continue;
+      if (!by_session.emplace(item.session, RenewalResult{false, {}}).second) {
+        return absl::FailedPreconditionError("a session twice in a batch");
+      }
       touched.Add(item.session);
       draining.Add(item.draining);
       for (const AttemptId& attempt : item.attempts) {

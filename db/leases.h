@@ -90,7 +90,7 @@ class LeaseStore {
   // In the order of the attempts. Those whose run has gone on are left out.
   absl::StatusOr<std::vector<LeasedRun>> Describe(const std::vector<AttemptId>& attempts);
 
-  // Renews a batch; results in the order of the items.
+  // Renews a batch; results in the order of the items. Each session at most once.
   absl::StatusOr<std::vector<absl::StatusOr<RenewalResult>>> Renew(
       const std::vector<RenewalItem>& items);
 

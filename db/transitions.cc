@@ -38,9 +38,12 @@ std::set<int64_t> LockOwners(pqxx::transaction_base& tx, const std::set<int64_t>
   return limited;
 }
 
-std::map<int64_t, RunSnapshot> LockRuns(pqxx::transaction_base& tx, const std::set<int64_t>& ids) {
+// Locks runs and reads them; for what may end an attempt, their leases too.
+std::map<int64_t, RunSnapshot> LockRuns(pqxx::transaction_base& tx, const std::set<int64_t>& ids,
+                                        bool with_leases = false) {
   const std::string array = ArrayOf(ids);
   tx.exec_prepared(kLockRuns.name, array);
+  if (with_leases) tx.exec_prepared(kLockLeases.name, array);
   std::map<int64_t, RunSnapshot> runs;
   for (const auto& row : tx.exec_prepared(kReadLockedRuns.name, array)) {
     RunSnapshot run;
@@ -215,7 +218,7 @@ absl::StatusOr<std::vector<absl::StatusOr<CompletionResult>>> TransitionStore::C
   FT_RETURN_IF_ERROR(pool_.Transact("complete", [&](pqxx::transaction_base& tx) {
     results.assign(items.size(), CompletionResult());
     const auto limited = LockOwners(tx, ids, options_.holding_limit);
-    const auto runs = LockRuns(tx, ids);
+    const auto runs = LockRuns(tx, ids, /*with_leases=*/true);
     std::vector<Move> moves;
     for (size_t i = 0; i < items.size(); ++i) {
       const CompletionItem& item = items[i];
@@ -306,7 +309,7 @@ absl::StatusOr<std::optional<Moved>> TransitionStore::Lose(int64_t run_id, int64
   FT_RETURN_IF_ERROR(pool_.Transact("lose", [&](pqxx::transaction_base& tx) {
     moved.reset();
     const auto limited = LockOwners(tx, {run_id}, options_.holding_limit);
-    const auto runs = LockRuns(tx, {run_id});
+    const auto runs = LockRuns(tx, {run_id}, /*with_leases=*/true);
     const auto found = runs.find(run_id);
     if (found == runs.end()) return absl::OkStatus();
     const RunSnapshot& run = found->second;

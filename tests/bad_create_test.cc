@@ -158,6 +158,13 @@ std::vector<Row> TrainingRows() {
   return rows;
 }
 
+// A path of so many parts, two bytes each.
+std::string Deep(int parts) {
+  std::string path;
+  for (int i = 0; i < parts; ++i) path += "/a";
+  return path;
+}
+
 std::vector<Row> PathRows() {
   // The line of URIs in the catalogue of bad input; none is opened, decoded or expanded.
   std::vector<std::string> paths = {"train.jsonl",
@@ -221,7 +228,8 @@ std::vector<Row> PathRows() {
       });
   AddRows(&rows, "run.spec.experiment_path", "BAD_EXPERIMENT_PATH",
           std::vector<std::string>{"experiments", "/Users/../x", "/a//b", "/a/b/", "/a\nb", "/a%2e",
-                                   "/" + Filler(5000), "/a/" + Filler(256), WithNul("/a", "b")},
+                                   "/" + Filler(5000), "/a/" + Filler(256), WithNul("/a", "b"),
+                                   Deep(513)},
           [](CreateRunRequest* request, const std::string& value) {
             Spec(request)->set_experiment_path(value);
           });
@@ -502,6 +510,8 @@ TEST_F(BadCreateTest, ValuesAtTheirLimitsAreTaken) {
        }},
       {"experiment",
        [](CreateRunRequest* request) { Spec(request)->set_experiment_path("/Shared/My tests"); }},
+      {"long experiment",
+       [](CreateRunRequest* request) { Spec(request)->set_experiment_path(Deep(512)); }},
       {"register",
        [](CreateRunRequest* request) { Spec(request)->set_register_to("main.a-b.c_d"); }},
       {"compute",

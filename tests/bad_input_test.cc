@@ -266,7 +266,8 @@ TEST_F(BadInputTest, TheFiltersOfAListingAreCheckedTogether) {
   ExpectCleanError(all);
   EXPECT_EQ(Violations(all).size(), 5u) << all;
   // The ends of time are times.
-  for (const int64_t seconds : {kYear1, kYear1 + 1, kYear10000 - 1, int64_t{0}}) {
+  constexpr int64_t kYear50 = -60589306152;
+  for (const int64_t seconds : {kYear1, kYear1 + 1, kYear50, kYear10000 - 1, int64_t{0}}) {
     EXPECT_TRUE(List([&](auto* r) { set_time(r->mutable_before(), seconds, 999999999); }).ok())
         << seconds;
     EXPECT_TRUE(List([&](auto* r) { set_time(r->mutable_after(), seconds, 999999999); }).ok())

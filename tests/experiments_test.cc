@@ -141,6 +141,7 @@ TEST_F(ExperimentsTest, ARefusedCreateMakesNone) {
   request.mutable_run()->mutable_spec()->set_training_duration("x");
   EXPECT_FALSE(client.Create(request).ok());
   EXPECT_EQ(installation_.Sql("select count(*) from experiments"), "0");
+  EXPECT_EQ(installation_.Sql("select count(*) from shapes"), "0");
 }
 
 TEST_F(ExperimentsTest, ACallerSeesThoseItSeesARunIn) {

@@ -2,71 +2,11 @@
 
 #include <thread>
 
-#include <gtest/gtest.h>
-
-#include "artifacts/artifact_store.h"
-#include "base/grpc_status.h"
-#include "base/status.h"
-#include "base/time.h"
-#include "tests/support/test_daemon.h"
+#include "db/admission.h"
+#include "tests/lifecycle.h"
 
 namespace finetuned {
 namespace {
-
-class LifecycleTest : public ::testing::Test {
- protected:
-  LifecycleTest()
-      : server_(installation_.StartDaemon()),
-        user_(server_->listen(), installation_.Token("ann@example.com", "user")),
-        worker_(installation_, *server_, "w1") {}
-
-  // Creates a run and has the worker lease it.
-  v1::AttemptRef StartRun() {
-    const auto run = user_.Create(ValidRequest(installation_));
-    EXPECT_TRUE(run.ok()) << run.status();
-    name_ = run->name();
-    EXPECT_TRUE(worker_.Open().ok());
-    return LeaseAgain();
-  }
-
-  v1::AttemptRef LeaseAgain() {
-    const auto acquired = worker_.Acquire();
-    EXPECT_TRUE(acquired.ok()) << acquired.status();
-    EXPECT_EQ(acquired->leases_size(), 1);
-    if (!acquired.ok() || acquired->leases_size() == 0) return {};
-    worker_.held = {acquired->leases(0).attempt()};
-    lease_ = acquired->leases(0);
-    return lease_.attempt();
-  }
-
-  v1::Run Run() { return *user_.Get(name_); }
-
-  std::vector<v1::RunEvent::Type> EventTypes() {
-    std::vector<v1::RunEvent::Type> types;
-    int64_t seq = 0;
-    const auto events = user_.Events(name_);
-    for (const auto& event : events->events()) {
-      EXPECT_EQ(event.seq(), ++seq);
-      types.push_back(event.type());
-    }
-    EXPECT_EQ(events->last_seq(), seq);
-    return types;
-  }
-
-  static v1::AttemptEnd Exit(int code, bool finished = false) {
-    v1::AttemptEnd end;
-    end.set_exit_code(code);
-    end.set_finished(finished);
-    return end;
-  }
-
-  TestInstallation installation_;
-  std::unique_ptr<Server> server_;
-  TestClient user_;
-  TestWorker worker_;
-  std::string name_;
-  v1::Lease lease_;
-};
 
 TEST_F(LifecycleTest, ARunGoesFromCreatedToCompleted) {
   const v1::AttemptRef attempt = StartRun();
@@ -201,83 +141,6 @@ TEST_F(LifecycleTest, AUserErrorEndsTheRunWithItsReason) {
             "Found keys {'a'} in dataset. train.jsonl, line 3.");
 }
 
-TEST_F(LifecycleTest, ACancelReachesTheWorkerAtOnceAndWinsOverAFinishedTraining) {
-  const v1::AttemptRef attempt = StartRun();
-  absl::StatusOr<v1::RenewLeasesResponse> renewed;
-  std::thread renewal([&] { renewed = worker_.Renew(attempt, 10); });
-  const auto canceled = user_.Cancel(name_);
-  ASSERT_TRUE(canceled.ok()) << canceled.status();
-  EXPECT_EQ(canceled->results(0).outcome(), v1::CancelRunsResponse::Result::STOPPING);
-  renewal.join();
-  ASSERT_TRUE(renewed.ok()) << renewed.status();
-  EXPECT_EQ(renewed->results(0).desired_stop(), v1::CANCEL);
-  EXPECT_EQ(Run().state(), v1::Run::TERMINATING);
-  ASSERT_TRUE(worker_.Complete(attempt, Exit(0, true), 0).ok());
-  EXPECT_EQ(Run().state(), v1::Run::STOPPED);
-  EXPECT_EQ(EventTypes(),
-            (std::vector<v1::RunEvent::Type>{v1::RunEvent::CREATED, v1::RunEvent::STOP_REQUESTED,
-                                             v1::RunEvent::CANCELED}));
-}
-
-TEST_F(LifecycleTest, ACancelThroughAnotherDaemonReachesTheHeldRenewalToo) {
-  const v1::AttemptRef attempt = StartRun();
-  const auto other = installation_.StartDaemon();
-  TestClient user(other->listen(), installation_.Token("ann@example.com", "user"));
-  absl::StatusOr<v1::RenewLeasesResponse> renewed;
-  std::thread renewal([&] { renewed = worker_.Renew(attempt, 10); });
-  ASSERT_TRUE(user.Cancel(name_).ok());
-  renewal.join();
-  ASSERT_TRUE(renewed.ok());
-  EXPECT_EQ(renewed->results(0).desired_stop(), v1::CANCEL);
-}
-
-// A worker's heartbeat is one statement when it begins, one when it is answered, and one for what
-// may have changed before anybody looked: not one for each look of the daemon.
-TEST_F(LifecycleTest, AHeldRenewalCostsThreeStatementsHoweverLongItIsHeld) {
-  const v1::AttemptRef attempt = StartRun();
-  installation_.Sql("create table renewals (n int)");
-  installation_.Sql(
-      "create function count_renewal() returns trigger language plpgsql security definer as "
-      "$$ begin insert into public.renewals values (1); return new; end $$");
-  installation_.Sql(
-      "create trigger count_renewal after update on leases "
-      "for each row execute function count_renewal()");
-  ASSERT_TRUE(worker_.Renew(attempt, 4).ok());
-  EXPECT_LE(std::stoi(installation_.Sql("select count(*) from renewals")), 3);
-}
-
-// A worker that lost an attempt and leased its run again lists both until it has heard of it.
-TEST_F(LifecycleTest, ARenewalMayListTwoAttemptsOfOneRun) {
-  const v1::AttemptRef attempt = StartRun();
-  v1::RenewLeasesRequest request;
-  request.set_session(worker_.session());
-  *request.add_items()->mutable_attempt() = attempt;
-  *request.add_items()->mutable_attempt() = attempt;
-  request.mutable_items(1)->mutable_attempt()->set_epoch(attempt.epoch() + 1);
-  for (int i = 0; i < 2; ++i) {
-    v1::RenewLeasesResponse response;
-    TestClient& client = worker_.client();
-    const grpc::Status status =
-        client.workers().RenewLeases(client.Context().get(), request, &response);
-    ASSERT_TRUE(status.ok()) << status.error_message();
-    EXPECT_TRUE(FromProto(response.results(0).status()).ok());
-    EXPECT_EQ(ErrorReason(FromProto(response.results(1).status())), "LEASE_LOST");
-  }
-}
-
-TEST_F(LifecycleTest, AHeldRenewalIsAnsweredWhenItsDaemonStops) {
-  const v1::AttemptRef attempt = StartRun();
-  const std::string before = installation_.Sql("select expire_time from leases");
-  absl::StatusOr<v1::RenewLeasesResponse> renewed;
-  std::thread renewal([&] { renewed = worker_.Renew(attempt, 10); });
-  while (installation_.Sql("select expire_time from leases") == before) {
-  }
-  server_->Stop();
-  renewal.join();
-  ASSERT_TRUE(renewed.ok()) << renewed.status();
-  EXPECT_TRUE(FromProto(renewed->results(0).status()).ok());
-}
-
 TEST_F(LifecycleTest, ALeaseWhoseAnswerWasLostIsGivenAgain) {
   const v1::AttemptRef attempt = StartRun();
   worker_.held.clear();  // As if the answer had never come.
@@ -322,37 +185,6 @@ TEST_F(LifecycleTest, AnAttemptThatIsNotCurrentIsToBeKilled) {
   ASSERT_TRUE(opened.ok());
   ASSERT_EQ(opened->kill_size(), 1);
   EXPECT_EQ(opened->kill(0).run_id(), 4711);
-}
-
-TEST_F(LifecycleTest, AnExpiredLeaseIsTakenAwayExactlyOnceByAnyNumberOfDaemons) {
-  const auto second = installation_.StartDaemon();
-  const auto third = installation_.StartDaemon();
-  StartRun();
-  installation_.Sql("update leases set expire_time = clock_timestamp() - interval '1 second'");
-  // A subscriber sees it happen; nothing is polled.
-  v1::WatchEventsRequest request;
-  request.set_name(name_);
-  const auto context = user_.Context();
-  auto stream = user_.runs().WatchEvents(context.get(), request);
-  v1::WatchEventsResponse message;
-  bool requeued = false;
-  while (!requeued && stream->Read(&message)) {
-    for (const auto& event : message.events()) requeued |= event.type() == v1::RunEvent::REQUEUED;
-  }
-  EXPECT_TRUE(requeued);
-  context->TryCancel();
-  EXPECT_EQ(installation_.Sql("select infra_losses from runs"), "1");
-  EXPECT_EQ(EventTypes(),
-            (std::vector<v1::RunEvent::Type>{v1::RunEvent::CREATED, v1::RunEvent::REQUEUED}));
-}
-
-TEST_F(LifecycleTest, ARenewedLeaseDoesNotExpire) {
-  const v1::AttemptRef attempt = StartRun();
-  installation_.Sql("update leases set expire_time = clock_timestamp() + interval '1 second'");
-  ASSERT_TRUE(worker_.Renew(attempt, 0).ok());
-  EXPECT_EQ(installation_.Sql(
-                "select expire_time > clock_timestamp() + interval '14 minutes' from leases"),
-            "t");
 }
 
 TEST_F(LifecycleTest, ARunOverItsTimeIsStoppedAndFails) {
@@ -438,77 +270,21 @@ TEST_F(LifecycleTest, ARunOverItsOwnersHoldingLimitWaitsOutsideTheQueueUntilASlo
   EXPECT_EQ(installation_.Sql("select active from owners where email = 'bob@example.com'"), "1");
 }
 
-TEST_F(LifecycleTest, AStreamHasEveryEventOnceAndEndsAfterTheLast) {
-  const v1::AttemptRef attempt = StartRun();
-  v1::WatchEventsRequest request;
-  request.set_name(name_);
-  const auto context = user_.Context();
-  auto stream = user_.runs().WatchEvents(context.get(), request);
-  constexpr int kUpdates = 1200;
-  std::thread reporter([&] {
-    v1::RunEvent updated = EventOfType(v1::RunEvent::TRAIN_UPDATED);
-    updated.mutable_progress()->set_batch(1);
-    for (int i = 0; i < kUpdates; i += 40) {
-      EXPECT_TRUE(worker_.Report(attempt, i + 1, std::vector<v1::RunEvent>(40, updated)).ok());
-    }
-    EXPECT_TRUE(
-        worker_.Report(attempt, kUpdates + 1, {EventOfType(v1::RunEvent::TRAIN_FINISHED)}).ok());
-    EXPECT_TRUE(worker_.Complete(attempt, Exit(0, true), kUpdates + 1).ok());
-  });
-  int64_t seq = 0;
-  v1::WatchEventsResponse message, last;
-  while (stream->Read(&message)) {
-    for (const auto& event : message.events()) EXPECT_EQ(event.seq(), ++seq);
-    EXPECT_EQ(message.bookmark_seq(), seq);
-    last = message;
-  }
-  reporter.join();
-  const grpc::Status status = stream->Finish();
-  EXPECT_TRUE(status.ok()) << status.error_message();
-  EXPECT_EQ(seq, kUpdates + 3);
-  EXPECT_EQ(last.run().state(), v1::Run::COMPLETED);
-  // From a number on, the rest and nothing else.
-  request.set_after_seq(seq - 1);
-  const auto again = user_.Context();
-  auto rest = user_.runs().WatchEvents(again.get(), request);
-  ASSERT_TRUE(rest->Read(&message));
-  ASSERT_EQ(message.events_size(), 1);
-  EXPECT_EQ(message.events(0).type(), v1::RunEvent::COMPLETED);
-  EXPECT_FALSE(rest->Read(&message));
-  EXPECT_TRUE(rest->Finish().ok());
-}
-
-TEST_F(LifecycleTest, StoppingTheDaemonEndsStreamsResumablyAndWithoutDelay) {
-  StartRun();
-  v1::WatchEventsRequest request;
-  request.set_name(name_);
-  const auto context = user_.Context();
-  auto stream = user_.runs().WatchEvents(context.get(), request);
-  v1::WatchEventsResponse message;
-  ASSERT_TRUE(stream->Read(&message));
-  server_->Stop();
-  while (stream->Read(&message)) {
-  }
-  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
-}
-
-TEST_F(LifecycleTest, ALogIsReadInPieces) {
-  StartRun();
-  const ArtifactStore artifacts(installation_.artifact_root());
-  ASSERT_TRUE(artifacts.Put(lease_.artifact_path() + "/attempts/1/stderr.log", "one\ntwo\n").ok());
-  v1::ReadRunLogRequest request;
-  request.set_name(name_);
-  request.set_max_bytes(4);
-  v1::ReadRunLogResponse response;
-  ASSERT_TRUE(user_.runs().ReadRunLog(user_.Context().get(), request, &response).ok());
-  EXPECT_EQ(response.data(), "one\n");
-  request.set_offset(response.next_offset());
-  ASSERT_TRUE(user_.runs().ReadRunLog(user_.Context().get(), request, &response).ok());
-  EXPECT_EQ(response.data(), "two\n");
-  EXPECT_FALSE(response.complete());
-  request.set_attempt(7);
-  EXPECT_EQ(user_.runs().ReadRunLog(user_.Context().get(), request, &response).error_code(),
-            grpc::StatusCode::NOT_FOUND);
+TEST_F(LifecycleTest, ALimitThatIsTakenAwayLeavesNobodyWaitingForIt) {
+  installation_.Sql(
+      "insert into owners (workspace_id, email, holding_limit) "
+      "select workspace_id, 'dora@example.com', 1 from workspaces");
+  TestClient dora(server_->listen(), installation_.Token("dora@example.com", "user"));
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(dora.Create(ValidRequest(installation_)).ok());
+  EXPECT_EQ(installation_.Sql("select count(*) from run_queue"), "1");
+  installation_.Sql("update owners set holding_limit = null");
+  Pool pool({installation_.database().daemon_url});
+  AdmissionStore admission(&pool, QuotaLimits());
+  const auto released = admission.ReleaseStrandedRuns();
+  ASSERT_TRUE(released.ok()) << released.status();
+  EXPECT_EQ(*released, 2);
+  EXPECT_EQ(*admission.ReleaseStrandedRuns(), 0);
+  EXPECT_EQ(installation_.Sql("select count(*) from run_queue"), "3");
 }
 
 TEST_F(LifecycleTest, PostgresMayBeKilledAndComesBackWithoutARestartOfTheDaemon) {

@@ -13,10 +13,12 @@ from owners where owner_id = any($1::bigint[]) order by owner_id for no key upda
 with input as materialized (
   select * from unnest(
       $1::bigint[], $2::bigint[], $3::int[], $4::smallint[], $5::text[], $6::uuid[], $7::uuid[], $8::bytea[],
-      $9::bytea[], $10::text[], $11::text[], $12::jsonb[], $13::int[], $14::bigint[], $15::int[], $16::text[])
+      $9::bytea[], $10::text[], $11::text[], $12::jsonb[], $13::int[], $14::bigint[], $15::int[], $16::text[],
+      $19::text[], $20::int[], $21::bigint[])
     with ordinality as i(
-      workspace_id, owner_id, shape_id, priority, name, uid, request_id, request_hash,
-      spec, model, experiment_path, labels, max_retries, max_run_seconds, checkpoints_kept, message, ordinal)
+      workspace_id, owner_id, gpus, priority, name, uid, request_id, request_hash,
+      spec, model, experiment_path, labels, max_retries, max_run_seconds, checkpoints_kept, message,
+      gpu_type, cpus, memory_bytes, ordinal)
 ),
 replayed as materialized (
   select i.ordinal, r.run_id, r.request_hash = i.request_hash as same
@@ -52,25 +54,40 @@ made_experiments as (
   on conflict (workspace_id, path) do update set path = excluded.path
   returning experiment_id, workspace_id, path
 ),
+known_shapes as (
+  select distinct s.shape_id, s.gpus, s.gpu_type, s.cpus, s.memory_bytes
+  from admitted a
+  join shapes s on (s.gpus, s.gpu_type, s.cpus, s.memory_bytes) = (a.gpus, a.gpu_type, a.cpus, a.memory_bytes)
+),
+made_shapes as (
+  insert into shapes (gpus, gpu_type, cpus, memory_bytes)
+  select distinct gpus, gpu_type, cpus, memory_bytes from admitted
+  where (gpus, gpu_type, cpus, memory_bytes) not in (select gpus, gpu_type, cpus, memory_bytes from known_shapes)
+  order by 1, 2, 3, 4
+  on conflict (gpus, gpu_type, cpus, memory_bytes) do update set gpus = excluded.gpus
+  returning shape_id, gpus, gpu_type, cpus, memory_bytes
+),
 inserted as (
   insert into runs (run_id, workspace_id, owner_id, shape_id, priority, queue_pos, max_retries, max_run_time,
                     checkpoints_kept, create_time, update_time, uid, name, model, experiment_id, labels)
     overriding system value
-  select a.run_id, a.workspace_id, a.owner_id, a.shape_id, a.priority, a.queue_pos, a.max_retries,
+  select a.run_id, a.workspace_id, a.owner_id, s.shape_id, a.priority, a.queue_pos, a.max_retries,
          make_interval(secs => nullif(a.max_run_seconds, 0)), a.checkpoints_kept, a.now, a.now, a.uid, a.name, a.model,
          e.experiment_id, a.labels
   from admitted a
   join (select * from known_experiments union all select * from made_experiments) e
     on (e.workspace_id, e.path) = (a.workspace_id, a.experiment_path)
+  join (select * from known_shapes union all select * from made_shapes) s
+    on (s.gpus, s.gpu_type, s.cpus, s.memory_bytes) = (a.gpus, a.gpu_type, a.cpus, a.memory_bytes)
   on conflict (workspace_id, name) do nothing
-  returning run_id, owner_id
+  returning run_id, owner_id, shape_id
 ),
 specs as (
   insert into run_specs (run_id, spec) select run_id, spec from admitted join inserted using (run_id)
 ),
 queued as (
   insert into run_queue (shape_id, priority, pos, run_id)
-  select a.shape_id, a.priority, a.queue_pos, a.run_id
+  select i.shape_id, a.priority, a.queue_pos, a.run_id
   from admitted a join inserted i using (run_id) join owners o on o.owner_id = i.owner_id
   -- With a holding limit, release_runs decides who may queue.
   where coalesce(o.holding_limit, $18::int) is null
@@ -113,8 +130,9 @@ order by i.ordinal
 -- arrival. The owners are locked by this transaction. What is queued or held is counted, not kept in a counter: an
 -- owner has few active runs, and a limit may be set at any time.
 with limited as (
-  select owner_id, coalesce(holding_limit, $2::int) as holding_limit from owners
-  where owner_id = any($1::bigint[]) and coalesce(holding_limit, $2::int) is not null
+  -- One whose limit was taken away may have everything.
+  select owner_id, coalesce(holding_limit, $2::int, 2147483647) as holding_limit from owners
+  where owner_id = any($1::bigint[])
 ),
 active as materialized (
   select r.owner_id, r.run_id, r.shape_id, r.priority, r.queue_pos,
@@ -137,18 +155,16 @@ where w.place <= limited.holding_limit - released.released_count
 select owner_id from owners where coalesce(holding_limit, $1::int) is not null and active > 0 order by owner_id
 for no key update
 
+-- name: stranded_owners
+-- Owners without a holding limit that still have a run waiting outside the queue: their limit was taken away.
+select owner_id from owners o
+where coalesce(holding_limit, $1::int) is null and active > 0 and exists (
+  select from runs r where r.owner_id = o.owner_id and r.state = 'PENDING' and not exists (
+    select from run_queue q where (q.shape_id, q.priority, q.pos) = (r.shape_id, r.priority, r.queue_pos)))
+order by owner_id for no key update of o
+
 -- name: delete_old_create_requests
 delete from create_requests where create_time < clock_timestamp() - make_interval(secs => $1::bigint)
-
--- name: ensure_shape
-with existing as (
-  select shape_id from shapes where (gpus, gpu_type, cpus, memory_bytes) = ($1::int, $2::text, $3::int, $4::bigint)
-), made as (
-  insert into shapes (gpus, gpu_type, cpus, memory_bytes)
-  select $1::int, $2::text, $3::int, $4::bigint where not exists (select from existing)
-  on conflict do nothing returning shape_id
-)
-select shape_id from existing union all select shape_id from made
 
 -- name: recount_active
 -- Owners whose counter differs from the truth. Always none; exported as a metric.

@@ -16,7 +16,7 @@ order by q.priority, q.pos
 
 -- name: lock_session
 -- Held to the end of the claim, so that a new session of the worker cannot come between.
-select worker_id from workers where session_id = $1::bigint and not draining for share
+select worker_id, draining from workers where session_id = $1::bigint for share
 
 -- name: lease_runs
 -- Grants leases on queue rows that this transaction has locked. Runs that somebody else has locked, to cancel them,
@@ -117,7 +117,8 @@ returning l.run_id, l.epoch
 select run_id, epoch from leases where worker_id = $1::bigint and session_id <> $2::bigint order by run_id
 
 -- name: expired_leases
-select run_id, epoch from leases where expire_time < clock_timestamp() order by run_id limit 1000
+-- Few at a time: each is a transaction of its own, and a look that took long would be taken for an outage.
+select run_id, epoch from leases where expire_time < clock_timestamp() order by run_id limit 100
 
 -- name: begin_reaping
 -- Returns how long ago any daemon last looked, in seconds.
@@ -134,4 +135,4 @@ update leases set expire_time = greatest(expire_time, clock_timestamp() + make_i
 select run_id from runs
 where state in ('QUEUED', 'STARTING', 'RUNNING') and stop_requested is null
   and max_run_time is not null and start_time + max_run_time < clock_timestamp()
-order by run_id limit 1000
+order by run_id limit 100

@@ -127,8 +127,8 @@ left join lateral (
 order by i.ordinal
 
 -- name: cancelable_runs
--- The oldest runs of an experiment that are not terminal, all or one owner's.
+-- The oldest runs of an experiment that are not terminal and not being canceled yet, all or one owner's.
 select run_id from runs
 where experiment_id = $1::bigint and ($2::bool or owner_id = $3::bigint)
-  and state not in ('COMPLETED', 'FAILED', 'STOPPED')
+  and state not in ('COMPLETED', 'FAILED', 'STOPPED') and stop_requested is distinct from 'CANCEL'
 order by run_id limit $4::int

@@ -9,6 +9,10 @@ order by owner_id for no key update
 -- A statement of its own: one that locked and read at once would wait for the lock and then read what was before.
 select run_id from runs where run_id = any($1::bigint[]) order by run_id for no key update
 
+-- name: lock_leases
+-- After the runs, for what may end an attempt: a renewal that is being made now comes before or after the decision.
+select run_id from leases where run_id = any($1::bigint[]) order by run_id for no key update
+
 -- name: read_locked_runs
 -- The rows that a decision is made on, with their lease, after their locks. Expiry is judged by the clock at this
 -- moment and not by the transaction's beginning.
