@@ -122,6 +122,9 @@ int RunApp(const std::vector<std::string>& arguments, Io& io) {
     io.err << RenderError(session.status(), ErrorContext()) << std::flush;
     return ExitCodeOf(session.status());
   }
+  std::string words;
+  Deepest(grammar.app, words);
+  (*session)->set_command(words);
   const absl::StatusOr<int> result = grammar.action(**session);
   return result.ok() ? *result : (*session)->ReportError(result.status());
 }

@@ -2,17 +2,14 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
-
-#include <filesystem>
 
 #include "base/status.h"
 #include "base/time.h"
 #include "base/uuid.h"
+#include "cli/app_fixture.h"
 #include "cli/client.h"
 #include "cli/errors.h"
 #include "cli/log_tail.h"
-#include "cli/scripted_server.h"
 
 namespace finetuned::cli {
 namespace {
@@ -23,34 +20,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::StartsWith;
-
-class App : public ::testing::Test {
- protected:
-  void SetUp() override {
-    std::string pattern = ::testing::TempDir() + "finetune-app-XXXXXX";
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-    test_ = std::make_unique<TestIo>();
-    Reset();
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
-  // Another command after the first.
-  void Reset() {
-    test_ = std::make_unique<TestIo>();
-    test_->variables = {{"FINETUNE_CONFIG", folder_ + "/config.yaml"},
-                        {"FINETUNED_SERVER", server_.address()},
-                        {"FINETUNED_TOKEN", "secret"}};
-  }
-
-  int Run(const std::vector<std::string>& arguments) { return RunApp(arguments, test_->io); }
-  std::string Out() const { return test_->out.str(); }
-  std::string Err() const { return test_->err.str(); }
-
-  std::string folder_;
-  ScriptedServer server_;
-  std::unique_ptr<TestIo> test_;
-};
 
 TEST_F(App, GivesEachAnswerOfTheServerItsExitStatus) {
   const std::vector<std::pair<absl::StatusCode, int>> cases = {
@@ -338,68 +307,6 @@ TEST_F(App, LeavesTheRunAloneWhenAWatchIsInterrupted) {
   EXPECT_THAT(Err(), HasSubstr("finetune run watch run-1 --from "));
 }
 
-class Cancel : public App {
- protected:
-  void SetUp() override {
-    App::SetUp();
-    server_.cancel_runs = [this](const v1::CancelRunsRequest& request,
-                                 v1::CancelRunsResponse* response) {
-      for (const std::string& name : request.names()) {
-        canceled_.push_back(name);
-        auto* result = response->add_results();
-        result->set_name(name);
-        if (name == "missing") {
-          *result->mutable_status() = ToProto(absl::NotFoundError("no such run"));
-        } else {
-          result->set_outcome(v1::CancelRunsResponse::Result::STOPPING);
-        }
-      }
-      return absl::OkStatus();
-    };
-    server_.get_run = [](const v1::GetRunRequest& request, v1::Run* run) {
-      *run = TestRun(request.name(), v1::Run::RUNNING);
-      return absl::OkStatus();
-    };
-  }
-
-  std::vector<std::string> canceled_;
-};
-
-TEST_F(Cancel, SaysWhatBecameOfEachAndExitsWithTheFirstError) {
-  EXPECT_EQ(Run({"run", "cancel", "a", "missing"}), kExitNotFound);
-  EXPECT_EQ(Out(),
-            "NAME     RESULT     MEANING\n"
-            "a        STOPPING   stops when its worker has ended the trainer\n"
-            "missing  NOT_FOUND  no such run\n");
-}
-
-TEST_F(Cancel, AsksOnATerminalForMoreThanOne) {
-  test_->io.in_is_terminal = true;
-  test_->in.str("n\n");
-  EXPECT_EQ(Run({"run", "cancel", "a", "b"}), kExitFailure);
-  EXPECT_THAT(Err(), HasSubstr("Cancel these 2 runs for good? [y/N]"));
-  EXPECT_THAT(canceled_, IsEmpty());
-
-  Reset();
-  test_->io.in_is_terminal = true;
-  test_->in.str("y\n");
-  EXPECT_EQ(Run({"run", "cancel", "a", "b"}), 0);
-  EXPECT_THAT(canceled_, ElementsAre("a", "b"));
-
-  Reset();
-  test_->io.in_is_terminal = true;
-  EXPECT_EQ(Run({"run", "cancel", "c", "d", "--yes"}), 0);
-  EXPECT_EQ(Run({"stop", "run", "e"}), 0);
-  EXPECT_THAT(Err(), Not(HasSubstr("[y/N]")));
-  EXPECT_EQ(canceled_.size(), 5u);
-}
-
-TEST_F(Cancel, ADryRunChangesNothing) {
-  EXPECT_EQ(Run({"run", "cancel", "a", "b", "--dry-run"}), 0);
-  EXPECT_EQ(Out(), "a  would be stopped; it is RUNNING\nb  would be stopped; it is RUNNING\n");
-  EXPECT_THAT(canceled_, IsEmpty());
-}
-
 // A log that is served as the API says: pieces from an offset, negative ones from the end.
 class Logs : public App {
  protected:
@@ -478,6 +385,25 @@ TEST_F(Logs, FollowsOverAttemptsToTheEndOfTheRun) {
   EXPECT_EQ(Run({"run", "logs", "-f", "run-1"}), 0);
   EXPECT_EQ(Out(), "one\nmore\ntwo\n");
   EXPECT_THAT(Err(), HasSubstr("-- attempt 2 --"));
+}
+
+TEST_F(Logs, FollowsOverAnAttemptThatNeverHadALog) {
+  run_ = TestRun("run-1", v1::Run::RUNNING);
+  logs_[{1, kStderr}] = "one\n";
+  // The second attempt is lost before its trainer wrote a line.
+  test_->io.pause = [this](absl::Duration) {
+    switch (++test_->pauses) {
+      case 1: run_.set_attempt(3); break;
+      case 2:
+        run_ = TestRun("run-1", v1::Run::COMPLETED);
+        run_.set_attempt(3);
+        logs_[{3, kStderr}] = "three\n";
+        break;
+      default: FAIL() << "waits for an attempt that is over";
+    }
+  };
+  EXPECT_EQ(Run({"run", "logs", "-f", "run-1"}), 0);
+  EXPECT_EQ(Out(), "one\nthree\n");
 }
 
 TEST_F(Logs, SaysThatThereIsNoneYet) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -13,7 +14,10 @@
 #include "base/grpc_status.h"
 #include "base/status.h"
 #include "cli/errors.h"
+#include "finetuned/v1/experiment_service.grpc.pb.h"
+#include "finetuned/v1/model_service.grpc.pb.h"
 #include "finetuned/v1/run_service.grpc.pb.h"
+#include "finetuned/v1/workspace_service.grpc.pb.h"
 
 namespace finetuned::cli {
 namespace {
@@ -129,18 +133,21 @@ class Client::Rpc {
     arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
     channel_ =
         grpc::CreateCustomChannel(options_.server, grpc::InsecureChannelCredentials(), arguments);
-    stub_ = v1::RunService::NewStub(channel_);
+    stubs_ = {v1::RunService::NewStub(channel_), v1::ExperimentService::NewStub(channel_),
+              v1::ModelService::NewStub(channel_), v1::WorkspaceService::NewStub(channel_)};
   }
 
-  template <typename Response, typename Request>
-  absl::StatusOr<Response> Call(grpc::Status (v1::RunService::Stub::*method)(grpc::ClientContext*,
-                                                                             const Request&,
-                                                                             Response*),
-                                const Request& request) {
+  // `repeated`, where it is given, says afterwards whether the call was made more than once.
+  template <typename Stub, typename Response, typename Request>
+  absl::StatusOr<Response> Call(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
+                                                             Response*),
+                                const Request& request, bool* repeated = nullptr) {
+    Stub& stub = *std::get<std::unique_ptr<Stub>>(stubs_);
     const absl::Duration end = io_.clock.SinceBoot() + options_.timeout;
     Backoff backoff({kFirstRetry, kMaxRetry});
     for (int attempt = 1;; ++attempt) {
       if (io_.interrupt.requested()) return InterruptedError();
+      if (repeated != nullptr) *repeated = attempt > 1;
       AwaitReconnection();
       Response response;
       grpc::ClientContext context;
@@ -149,7 +156,7 @@ class Client::Rpc {
       absl::Status status;
       {
         Interrupt::Scope scope(io_.interrupt, [&context] { context.TryCancel(); });
-        status = FromGrpc(((*stub_).*method)(&context, request, &response));
+        status = FromGrpc((stub.*method)(&context, request, &response));
       }
       if (status.ok()) return response;
       if (io_.interrupt.requested()) return InterruptedError();
@@ -162,7 +169,9 @@ class Client::Rpc {
 
   std::unique_ptr<EventStream> Watch(const v1::WatchEventsRequest& request) {
     AwaitReconnection();
-    return std::make_unique<EventStreamImpl>(*stub_, options_.token, request, io_.interrupt);
+    return std::make_unique<EventStreamImpl>(
+        *std::get<std::unique_ptr<v1::RunService::Stub>>(stubs_), options_.token, request,
+        io_.interrupt);
   }
 
  private:
@@ -177,7 +186,10 @@ class Client::Rpc {
   const Options options_;
   Io& io_;
   std::shared_ptr<grpc::Channel> channel_;
-  std::unique_ptr<v1::RunService::Stub> stub_;
+  // One of each service, over the same connection.
+  std::tuple<std::unique_ptr<v1::RunService::Stub>, std::unique_ptr<v1::ExperimentService::Stub>,
+             std::unique_ptr<v1::ModelService::Stub>, std::unique_ptr<v1::WorkspaceService::Stub>>
+      stubs_;
 };
 
 absl::StatusOr<bool> IsLocalAddress(const std::string& server) {
@@ -223,11 +235,18 @@ absl::StatusOr<v1::Run> Client::CreateRun(const v1::CreateRunRequest& request) {
 absl::StatusOr<v1::Run> Client::GetRun(const v1::GetRunRequest& request) {
   return rpc_->Call(&v1::RunService::Stub::GetRun, request);
 }
+absl::StatusOr<v1::Run> Client::UpdateRun(const v1::UpdateRunRequest& request, bool* repeated) {
+  return rpc_->Call(&v1::RunService::Stub::UpdateRun, request, repeated);
+}
+absl::Status Client::DeleteRun(const v1::DeleteRunRequest& request, bool* repeated) {
+  return rpc_->Call(&v1::RunService::Stub::DeleteRun, request, repeated).status();
+}
 absl::StatusOr<v1::ListRunsResponse> Client::ListRuns(const v1::ListRunsRequest& request) {
   return rpc_->Call(&v1::RunService::Stub::ListRuns, request);
 }
-absl::StatusOr<v1::CancelRunsResponse> Client::CancelRuns(const v1::CancelRunsRequest& request) {
-  return rpc_->Call(&v1::RunService::Stub::CancelRuns, request);
+absl::StatusOr<v1::CancelRunsResponse> Client::CancelRuns(const v1::CancelRunsRequest& request,
+                                                          bool* repeated) {
+  return rpc_->Call(&v1::RunService::Stub::CancelRuns, request, repeated);
 }
 absl::StatusOr<v1::ListRunEventsResponse> Client::ListRunEvents(
     const v1::ListRunEventsRequest& request) {
@@ -245,6 +264,22 @@ absl::StatusOr<v1::Quota> Client::GetQuota(const v1::GetQuotaRequest& request) {
 }
 absl::StatusOr<v1::ListWorkersResponse> Client::ListWorkers(const v1::ListWorkersRequest& request) {
   return rpc_->Call(&v1::RunService::Stub::ListWorkers, request);
+}
+absl::StatusOr<v1::ListExperimentsResponse> Client::ListExperiments(
+    const v1::ListExperimentsRequest& request) {
+  return rpc_->Call(&v1::ExperimentService::Stub::ListExperiments, request);
+}
+absl::StatusOr<v1::Experiment> Client::GetExperiment(const v1::GetExperimentRequest& request) {
+  return rpc_->Call(&v1::ExperimentService::Stub::GetExperiment, request);
+}
+absl::StatusOr<v1::ListModelsResponse> Client::ListModels(const v1::ListModelsRequest& request) {
+  return rpc_->Call(&v1::ModelService::Stub::ListModels, request);
+}
+absl::StatusOr<v1::Workspace> Client::GetWorkspace(const v1::GetWorkspaceRequest& request) {
+  return rpc_->Call(&v1::WorkspaceService::Stub::GetWorkspace, request);
+}
+absl::StatusOr<v1::Workspace> Client::UpdateWorkspace(const v1::UpdateWorkspaceRequest& request) {
+  return rpc_->Call(&v1::WorkspaceService::Stub::UpdateWorkspace, request);
 }
 std::unique_ptr<Client::EventStream> Client::WatchEvents(const v1::WatchEventsRequest& request) {
   return rpc_->Watch(request);

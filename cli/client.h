@@ -6,16 +6,24 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "cli/io.h"
+#include "finetuned/v1/experiment_service.pb.h"
+#include "finetuned/v1/model_service.pb.h"
 #include "finetuned/v1/run_service.pb.h"
+#include "finetuned/v1/workspace_service.pb.h"
 
 namespace finetuned::cli {
 
-// Calls of RunService with the caller's token. Not safe for concurrent use.
+// Calls of the public services with the caller's token. Not safe for concurrent use.
 //
 // Every unary call is safe to repeat (a create carries its request_id), so UNAVAILABLE is tried
 // again up to kMaxTries times with jittered waits, not before the server's own retry delay, and
 // within the time limit. Errors are those of the service; DEADLINE_EXCEEDED when the time limit is
 // over; the mark of InterruptedError() after Ctrl-C.
+//
+// UpdateRun, DeleteRun and CancelRuns of an experiment do no harm twice, but the answer to the
+// second try may be about what the first one did, when only its answer was lost: ETAG_MISMATCH for
+// an etag that it changed, NOT_FOUND for a run that it deleted, no result for runs that it stopped.
+// They say whether there was more than one try, so that their caller can look.
 class Client {
  public:
   static constexpr int kMaxTries = 4;
@@ -54,14 +62,23 @@ class Client {
 
   absl::StatusOr<v1::Run> CreateRun(const v1::CreateRunRequest& request);
   absl::StatusOr<v1::Run> GetRun(const v1::GetRunRequest& request);
+  absl::StatusOr<v1::Run> UpdateRun(const v1::UpdateRunRequest& request, bool* repeated);
+  absl::Status DeleteRun(const v1::DeleteRunRequest& request, bool* repeated);
   absl::StatusOr<v1::ListRunsResponse> ListRuns(const v1::ListRunsRequest& request);
-  absl::StatusOr<v1::CancelRunsResponse> CancelRuns(const v1::CancelRunsRequest& request);
+  absl::StatusOr<v1::CancelRunsResponse> CancelRuns(const v1::CancelRunsRequest& request,
+                                                    bool* repeated = nullptr);
   absl::StatusOr<v1::ListRunEventsResponse> ListRunEvents(const v1::ListRunEventsRequest& request);
   absl::StatusOr<v1::ListCheckpointsResponse> ListCheckpoints(
       const v1::ListCheckpointsRequest& request);
   absl::StatusOr<v1::ReadRunLogResponse> ReadRunLog(const v1::ReadRunLogRequest& request);
   absl::StatusOr<v1::Quota> GetQuota(const v1::GetQuotaRequest& request);
   absl::StatusOr<v1::ListWorkersResponse> ListWorkers(const v1::ListWorkersRequest& request);
+  absl::StatusOr<v1::ListExperimentsResponse> ListExperiments(
+      const v1::ListExperimentsRequest& request);
+  absl::StatusOr<v1::Experiment> GetExperiment(const v1::GetExperimentRequest& request);
+  absl::StatusOr<v1::ListModelsResponse> ListModels(const v1::ListModelsRequest& request);
+  absl::StatusOr<v1::Workspace> GetWorkspace(const v1::GetWorkspaceRequest& request);
+  absl::StatusOr<v1::Workspace> UpdateWorkspace(const v1::UpdateWorkspaceRequest& request);
   // Opens a stream; at most one at a time. Never null: an error is found by Next().
   std::unique_ptr<EventStream> WatchEvents(const v1::WatchEventsRequest& request);
 

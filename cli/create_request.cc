@@ -1,48 +1,15 @@
 #include "cli/create_request.h"
 
-#include <algorithm>
 #include <filesystem>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "base/time.h"
-#include "cli/errors.h"
+#include "cli/flag_values.h"
 #include "cli/times.h"
 #include "cli/units.h"
 
 namespace finetuned::cli {
 namespace {
-
-// `continued-pretrain` and `Continued_Pretrain` as CONTINUED_PRETRAIN.
-std::string EnumName(const std::string& text) {
-  std::string name = absl::AsciiStrToUpper(text);
-  std::replace(name.begin(), name.end(), '-', '_');
-  return name;
-}
-
-absl::StatusOr<v1::RunSpec::TaskType> ParseTask(const std::string& text) {
-  const std::string name = EnumName(text);
-  if (name == "CHAT") return v1::RunSpec::CHAT_COMPLETION;
-  if (name == "INSTRUCTION") return v1::RunSpec::INSTRUCTION_FINETUNE;
-  v1::RunSpec::TaskType task = v1::RunSpec::TASK_TYPE_UNSPECIFIED;
-  if (v1::RunSpec::TaskType_Parse(name, &task) && task != v1::RunSpec::TASK_TYPE_UNSPECIFIED) {
-    return task;
-  }
-  return UsageError(absl::StrCat(
-      "--task is `", text,
-      "`; give chat (CHAT_COMPLETION), instruction (INSTRUCTION_FINETUNE) or continued-pretrain "
-      "(CONTINUED_PRETRAIN)."));
-}
-
-absl::StatusOr<v1::Scheduling::Priority> ParsePriority(const std::string& text) {
-  v1::Scheduling::Priority priority = v1::Scheduling::PRIORITY_UNSPECIFIED;
-  if (v1::Scheduling::Priority_Parse(EnumName(text), &priority) &&
-      priority != v1::Scheduling::PRIORITY_UNSPECIFIED) {
-    return priority;
-  }
-  return UsageError(absl::StrCat("--priority is `", text, "`; give high, auto, low or lowest."));
-}
 
 // `s3://bucket/x`, `dbfs:/x`: a colon before any slash.
 bool HasScheme(const std::string& path) {
@@ -119,30 +86,9 @@ absl::StatusOr<v1::CreateRunRequest> BuildCreateRequest(const CreateFlags& flags
   FT_RETURN_IF_ERROR(FillSpec(flags, working_directory, spec));
   FT_RETURN_IF_ERROR(FillCompute(flags, spec));
   FT_RETURN_IF_ERROR(FillScheduling(flags, spec));
-  for (const std::string& label : flags.labels) {
-    const size_t equals = label.find('=');
-    if (equals == std::string::npos || equals == 0) {
-      return UsageError(absl::StrCat("--label is `", label, "`; write it as key=value."));
-    }
-    auto& labels = *request.mutable_run()->mutable_labels();
-    const std::string key = label.substr(0, equals);
-    if (labels.contains(key)) {
-      return UsageError(absl::StrCat("--label gives `", key, "` twice."));
-    }
-    labels[key] = label.substr(equals + 1);
-  }
+  FT_ASSIGN_OR_RETURN(const auto labels, ParseLabels(flags.labels));
+  request.mutable_run()->mutable_labels()->insert(labels.begin(), labels.end());
   return request;
-}
-
-absl::StatusOr<v1::Run::State> ParseState(const std::string& text) {
-  v1::Run::State state = v1::Run::STATE_UNSPECIFIED;
-  if (v1::Run::State_Parse(EnumName(text), &state) && state != v1::Run::STATE_UNSPECIFIED) {
-    return state;
-  }
-  return UsageError(absl::StrCat(
-      "--state is `", text,
-      "`; give pending, queued, starting, running, terminating, paused, completed, failed or "
-      "stopped."));
 }
 
 }  // namespace finetuned::cli

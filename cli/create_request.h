@@ -50,7 +50,4 @@ absl::StatusOr<v1::CreateRunRequest> BuildCreateRequest(const CreateFlags& flags
                                                         const std::string& working_directory,
                                                         const std::string& request_id);
 
-// A state by its name, in any case. Usage error otherwise.
-absl::StatusOr<v1::Run::State> ParseState(const std::string& text);
-
 }  // namespace finetuned::cli

@@ -140,12 +140,5 @@ TEST(BuildCreateRequest, SaysWhichFlagItCannotRead) {
   EXPECT_THAT(error([](CreateFlags& f) { f.max_run_time = "2"; }), HasSubstr("duration"));
 }
 
-TEST(ParseState, TakesNamesInAnyCase) {
-  EXPECT_EQ(ParseState("running").value(), v1::Run::RUNNING);
-  EXPECT_EQ(ParseState("FAILED").value(), v1::Run::FAILED);
-  EXPECT_EQ(ExitCodeOf(ParseState("canceled").status()), kExitUsage);
-  EXPECT_EQ(ExitCodeOf(ParseState("state_unspecified").status()), kExitUsage);
-}
-
 }  // namespace
 }  // namespace finetuned::cli

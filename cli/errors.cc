@@ -79,10 +79,16 @@ Explanation ExplainUnavailable(const absl::Status& status, const ErrorContext& c
 }
 
 Explanation ExplainNotFound(const std::string& message, const ErrorContext& context) {
-  if (context.run.empty()) return {message, {}, "", ""};
-  Explanation explanation{absl::StrCat("There is no run ", Quoted(context.run), "."), {}, "", ""};
+  if (context.run.empty() && context.experiment.empty()) return {message, {}, "", ""};
+  const bool is_run = !context.run.empty();
+  Explanation explanation;
+  explanation.what = is_run
+                         ? absl::StrCat("There is no run ", Quoted(context.run), ".")
+                         : absl::StrCat("There is no experiment ", Quoted(context.experiment), ".");
   if (!message.empty()) explanation.details.push_back(message);
-  explanation.why = "It does not exist, or it belongs to somebody else; the server says no more.";
+  explanation.why =
+      is_run ? "It does not exist, or it belongs to somebody else; the server says no more."
+             : "No run that you see is in it; it comes into being with its first run.";
   if (!context.suggestions.empty()) {
     explanation.details.push_back("Did you mean " +
                                   absl::StrJoin(context.suggestions, ", ",
@@ -91,12 +97,38 @@ Explanation ExplainNotFound(const std::string& message, const ErrorContext& cont
                                                 }) +
                                   "?");
   }
-  explanation.next = "finetune run list";
+  explanation.next = is_run ? "finetune run list" : "finetune experiment list";
   return explanation;
 }
 
-Explanation ExplainConflict(const absl::Status& status, const std::string& message) {
+// Advice about a run that exists and does not allow what was asked.
+Explanation ExplainRunState(const std::string& reason, const std::string& message,
+                            const ErrorContext& context) {
+  const std::string run = context.run.empty() ? "NAME" : ShellWord(context.run);
+  if (reason == "RUN_TERMINAL") {
+    return {message,
+            {},
+            "How a run is scheduled means nothing once it has ended; its labels can still change.",
+            absl::StrCat("finetune run update ", run, " --label key=value")};
+  }
+  if (reason == "RUN_NOT_TERMINAL") {
+    return {message,
+            {},
+            "Only a run that has ended can be deleted.",
+            absl::StrCat("finetune run cancel ", run, ", and delete it once it is STOPPED")};
+  }
+  return {message,
+          {},
+          "An etag changes with every change of the run, its progress included.",
+          absl::StrCat("finetune run get ", run, " -o json   (shows the run and its etag)")};
+}
+
+Explanation ExplainConflict(const absl::Status& status, const std::string& message,
+                            const ErrorContext& context) {
   const std::string reason = ErrorReason(status);
+  if (reason == "RUN_TERMINAL" || reason == "RUN_NOT_TERMINAL" || reason == "ETAG_MISMATCH") {
+    return ExplainRunState(reason, message, context);
+  }
   if (status.code() == absl::StatusCode::kAlreadyExists) {
     return {message,
             {},
@@ -147,7 +179,7 @@ Explanation ExplainServerError(const absl::Status& status, const ErrorContext& c
     case absl::StatusCode::kAlreadyExists:
     case absl::StatusCode::kResourceExhausted:
     case absl::StatusCode::kFailedPrecondition:
-    case absl::StatusCode::kAborted: return ExplainConflict(status, message);
+    case absl::StatusCode::kAborted: return ExplainConflict(status, message, context);
     case absl::StatusCode::kInvalidArgument: {
       const auto violations = Violations(status);
       if (violations.empty()) return {message, {}, "", ""};
@@ -156,8 +188,10 @@ Explanation ExplainServerError(const absl::Status& status, const ErrorContext& c
         explanation.details.push_back(
             absl::StrCat(Sanitize(violation.field), ": ", Sanitize(violation.description)));
       }
-      explanation.why = "Nothing was stored.";
-      explanation.next = "finetune run create --help   (says what each flag takes)";
+      explanation.why = "Nothing was stored or changed.";
+      if (!context.command.empty()) {
+        explanation.next = absl::StrCat(context.command, " --help   (says what each flag takes)");
+      }
       return explanation;
     }
     case absl::StatusCode::kUnimplemented:

@@ -54,8 +54,12 @@ struct ErrorContext {
   std::string server;
   // Whether a token was sent.
   bool token_sent = false;
-  // Name of the run the command was about, and names like it that exist.
+  // The words of the command: `finetune run list`.
+  std::string command;
+  // Name of the run, or else of the experiment, that the command was about, and names like it that
+  // exist.
   std::string run;
+  std::string experiment;
   std::vector<std::string> suggestions;
   bool color = false;
 };

@@ -77,6 +77,30 @@ TEST(RenderError, SuggestsNamesForARunThatIsNotThere) {
   EXPECT_THAT(text, HasSubstr("Did you mean `run-7f3`?\n"));
 }
 
+TEST(RenderError, SaysWhatHelpsWhereAStateOrAnEtagDoesNotAllowIt) {
+  ErrorContext context = Connected();
+  context.run = "run-1";
+  const auto text = [&](absl::StatusCode code, const char* reason) {
+    return RenderError(MakeError(code, reason, "no"), context);
+  };
+  EXPECT_THAT(text(absl::StatusCode::kFailedPrecondition, "RUN_NOT_TERMINAL"),
+              HasSubstr("next:  finetune run cancel run-1, and delete it once it is STOPPED\n"));
+  EXPECT_THAT(text(absl::StatusCode::kFailedPrecondition, "RUN_TERMINAL"),
+              HasSubstr("next:  finetune run update run-1 --label key=value\n"));
+  EXPECT_THAT(text(absl::StatusCode::kAborted, "ETAG_MISMATCH"),
+              HasSubstr("next:  finetune run get run-1 -o json"));
+  context.run = "a;b";
+  EXPECT_THAT(text(absl::StatusCode::kAborted, "ETAG_MISMATCH"),
+              HasSubstr("finetune run get 'a;b' -o json"));
+}
+
+TEST(RenderError, ARefusalPointsToTheHelpOfTheCommand) {
+  ErrorContext context = Connected();
+  context.command = "finetune run list";
+  EXPECT_THAT(RenderError(InvalidArgument({{"labels", "is bad", "BAD"}}), context),
+              HasSubstr("next:  finetune run list --help"));
+}
+
 TEST(RenderError, TellsAMissingTokenFromABadOne) {
   ErrorContext context = Connected();
   EXPECT_THAT(RenderError(absl::UnauthenticatedError("x"), context),

@@ -119,9 +119,19 @@ void AddList(Grammar& grammar, CLI::App& parent, const std::string& name) {
   command->add_option("--name", flags->names, "Only this run; repeat, or a,b")
       ->delimiter(',')
       ->allow_extra_args(false);
+  command->add_option("--user", flags->users, "Only runs of this e-mail address; repeat, or a,b")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  command->add_option("--experiment", flags->experiment,
+                      "Only runs of this experiment: its path, resource name or uid");
+  // One value each time the flag is given: a label may have a comma.
+  command
+      ->add_option("--label", flags->labels, "Only runs with this label, key=value; repeat for all")
+      ->allow_extra_args(false);
   command->add_option("--before", flags->before,
                       "Created before: 2026-01-31, an RFC 3339 time, yesterday, or 2h (ago)");
   command->add_option("--after", flags->after, "Created after, in the same forms");
+  command->add_flag("--oldest-first", flags->oldest_first, "In the order of their creation");
   command->add_option("--limit", flags->limit, "The most that are listed")->capture_default_str();
   Bind(grammar, command, flags, &ListRuns);
 }
@@ -154,13 +164,76 @@ void AddLogs(Grammar& grammar, CLI::App& parent, const std::string& name) {
   Bind(grammar, command, flags, &ReadLogs);
 }
 
+void AddUpdate(Grammar& grammar, CLI::App& parent, const std::string& name) {
+  auto [command, flags] =
+      AddCommand<UpdateFlags>(parent, name, "Change the labels of a run, or how it is scheduled");
+  command->add_option("NAME", flags->name, "The run: its name, resource name or uid")->required();
+  command
+      ->add_option("--label", flags->labels,
+                   "key=value, added or replaced; other labels stay; repeat")
+      ->allow_extra_args(false);
+  command
+      ->add_option("--remove-label", flags->remove_labels,
+                   "Key of a label to remove; repeat, or a,b")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  const char* group = "Scheduling, until the run has ended";
+  command->add_option("--priority", flags->priority, "high, auto, low or lowest")->group(group);
+  command->add_option("--max-retries", flags->max_retries, "Retries of a failed trainer")
+      ->group(group);
+  command->add_option("--max-run-time", flags->max_run_time, "Wall-clock limit, e.g. 2h, or none")
+      ->group(group);
+  command->add_option("--etag", flags->etag,
+                      "Change only the run that has this etag, of `run get -o json`");
+  Bind(grammar, command, flags, &UpdateRun);
+}
+
+void AddDelete(Grammar& grammar, CLI::App& parent, const std::string& name) {
+  auto [command, flags] = AddCommand<DeleteFlags>(
+      parent, name, "Remove runs that have ended from every listing, for good; files stay");
+  command->add_option("NAME", flags->names, "The runs")->required();
+  command->add_flag("-y,--yes", flags->yes, "Do not ask");
+  Bind(grammar, command, flags, &DeleteRuns);
+}
+
 void AddCancel(Grammar& grammar, CLI::App& parent, const std::string& name) {
   auto [command, flags] = AddCommand<CancelFlags>(parent, name, "Stop runs for good");
-  command->add_option("NAME", flags->names, "The runs")->required();
+  command->add_option("NAME", flags->names, "The runs");
+  command->add_option("--experiment", flags->experiment,
+                      "Instead: every run of this experiment that has not ended; its path, "
+                      "resource name or uid");
   command->add_option("--reason", flags->reason, "Shown in the event");
   command->add_flag("-y,--yes", flags->yes, "Do not ask");
   command->add_flag("--dry-run", flags->dry_run, "Say what would happen and change nothing");
   Bind(grammar, command, flags, &CancelRuns);
+}
+
+void AddListExperiments(Grammar& grammar, CLI::App& parent, const std::string& name) {
+  auto [command, flags] =
+      AddCommand<ListExperimentsFlags>(parent, name, "List experiments, newest first");
+  command->add_option("--limit", flags->limit, "The most that are listed")->capture_default_str();
+  Bind(grammar, command, flags, &ListExperiments);
+}
+
+void AddGetExperiment(Grammar& grammar, CLI::App& parent, const std::string& name) {
+  BindName(grammar, parent.add_subcommand(name, "Show one experiment"), &GetExperiment,
+           "The experiment: its path, resource name or uid");
+}
+
+void AddListModels(Grammar& grammar, CLI::App& parent, const std::string& name) {
+  BindPlain(grammar, parent.add_subcommand(name, "List the models that runs can start from"),
+            &ListModels);
+}
+
+void AddWorkspace(Grammar& grammar, CLI::App& workspace) {
+  BindPlain(grammar, workspace.add_subcommand("get", "Show your workspace"), &ShowWorkspace);
+  auto [command, share] =
+      AddCommand<bool>(workspace, "update", "Change your workspace; for admins");
+  command
+      ->add_option("--share-runs", *share,
+                   "true: everybody in it sees everybody's runs; false: only their own")
+      ->required();
+  Bind(grammar, command, share, &ShareRuns);
 }
 
 void AddGet(Grammar& grammar, CLI::App& parent, const std::string& name) {
@@ -192,13 +265,19 @@ void AddContexts(Grammar& grammar, CLI::App& context) {
 // What fingers used to kubectl and mcli type.
 void AddAliases(Grammar& grammar, CLI::App& app) {
   const std::string group = "Short forms";
-  CLI::App* get = AddNoun(app, "get", "get runs = run list, get run NAME = run get", group);
+  CLI::App* get = AddNoun(
+      app, "get", "get runs = run list, get run NAME = run get; experiments, models", group);
   AddList(grammar, *get, "runs");
   AddGet(grammar, *get, "run");
+  AddListExperiments(grammar, *get, "experiments");
+  AddGetExperiment(grammar, *get, "experiment");
+  AddListModels(grammar, *get, "models");
   CLI::App* describe = AddNoun(app, "describe", "describe run NAME = run get", group);
   AddGet(grammar, *describe, "run");
   CLI::App* stop = AddNoun(app, "stop", "stop run NAME = run cancel", group);
   AddCancel(grammar, *stop, "run");
+  CLI::App* remove = AddNoun(app, "delete", "delete run NAME = run delete", group);
+  AddDelete(grammar, *remove, "run");
   AddLogs(grammar, app, "logs");
   AddList(grammar, app, "list");
   AddWatch(grammar, app, "watch");
@@ -218,7 +297,7 @@ Grammar::Grammar()
   app.set_help_flag("-h,--help", "Explain this command");
   AddGlobalFlags(app, global);
 
-  CLI::App* run = AddNoun(app, "run", "Runs: create, watch, look at, cancel");
+  CLI::App* run = AddNoun(app, "run", "Runs: create, watch, look at, change, cancel");
   AddCreate(*this, *run, "create");
   AddGet(*this, *run, "get");
   AddList(*this, *run, "list");
@@ -227,11 +306,18 @@ Grammar::Grammar()
   AddLogs(*this, *run, "logs");
   BindName(*this, run->add_subcommand("checkpoints", "List the checkpoints of a run"),
            &ListCheckpoints);
+  AddUpdate(*this, *run, "update");
   AddCancel(*this, *run, "cancel");
+  AddDelete(*this, *run, "delete");
   BindName(*this,
            run->add_subcommand("wait", "Wait for the end: exit status 0, 10 FAILED, 11 STOPPED"),
            &WaitForRun);
 
+  CLI::App* experiment = AddNoun(app, "experiment", "Experiments: the groups that runs are in");
+  AddListExperiments(*this, *experiment, "list");
+  AddGetExperiment(*this, *experiment, "get");
+  AddListModels(*this, *AddNoun(app, "model", "Models that runs can start from"), "list");
+  AddWorkspace(*this, *AddNoun(app, "workspace", "Your workspace: who sees whose runs"));
   BindPlain(*this,
             app.add_subcommand("quota", "Your quota and the runs that hold it")->group("Commands"),
             &ShowQuota);

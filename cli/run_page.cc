@@ -31,7 +31,8 @@ std::string ProgressLine(const v1::Run& run, absl::Time now) {
   return absl::StrJoin(parts, ", ");
 }
 
-void AddSpec(const v1::RunSpec& spec, KeyValues& page) {
+void AddSpec(const v1::Run& run, KeyValues& page) {
+  const v1::RunSpec& spec = run.spec();
   page.Add("Model", spec.model());
   page.Add("Task", v1::RunSpec::TaskType_Name(spec.task_type()));
   page.Add("Training data", spec.train_data_path());
@@ -45,7 +46,10 @@ void AddSpec(const v1::RunSpec& spec, KeyValues& page) {
     page.Add("Learning rate", absl::StrFormat("%g", spec.learning_rate()));
   }
   if (spec.context_length() > 0) page.Add("Context length", absl::StrCat(spec.context_length()));
-  page.Add("Experiment", spec.experiment_path());
+  // The path for people, the name for programs; commands take both.
+  std::vector<std::string> experiment = {spec.experiment_path(), run.experiment()};
+  experiment.erase(std::remove(experiment.begin(), experiment.end(), ""), experiment.end());
+  page.Add("Experiment", absl::StrJoin(experiment, "\n"));
   page.Add("Register to", spec.register_to());
   if (!spec.save_interval().empty()) {
     page.Add("Checkpoints",
@@ -102,7 +106,7 @@ std::string RunPage(const v1::Run& run, absl::Time now, bool color) {
     const absl::Time end = run.has_end_time() ? FromProtoTime(run.end_time()) : now;
     page.Add("Took", HumanDuration(end - FromProtoTime(run.start_time())));
   }
-  AddSpec(run.spec(), page);
+  AddSpec(run, page);
   std::vector<std::string> labels;
   for (const auto& [key, value] : run.labels()) labels.push_back(key + "=" + value);
   std::sort(labels.begin(), labels.end());

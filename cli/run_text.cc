@@ -66,6 +66,7 @@ Style EventStyle(v1::RunEvent::Type type) {
     case v1::RunEvent::CANCELED:
     case v1::RunEvent::REQUEUED:
     case v1::RunEvent::STOP_REQUESTED: return Style::kYellow;
+    case v1::RunEvent::UPDATED: return Style::kBlue;
     default: return Style::kNone;
   }
 }

@@ -110,6 +110,21 @@ TEST(RunPage, AnswersWhyARunFailedAndWhatToDo) {
             "              finetune run events run-1\n");
 }
 
+TEST(EventStyle, MarksWhatAUserChanged) {
+  EXPECT_EQ(EventStyle(v1::RunEvent::UPDATED), Style::kBlue);
+  EXPECT_EQ(EventTypeName(v1::RunEvent::UPDATED), "UPDATED");
+  EXPECT_FALSE(IsTerminalEvent(v1::RunEvent::UPDATED));
+}
+
+TEST(RunPage, ShowsTheExperimentByPathAndName) {
+  v1::Run run;
+  run.mutable_spec()->set_experiment_path("/Shared/tune");
+  run.set_experiment("workspaces/w/experiments/u-1");
+  EXPECT_THAT(RunPage(run, absl::UnixEpoch(), false),
+              HasSubstr("Experiment:  /Shared/tune\n"
+                        "             workspaces/w/experiments/u-1\n"));
+}
+
 TEST(RunPage, SaysWhyARunWaits) {
   v1::Run run;
   run.set_state(v1::Run::PENDING);

@@ -1,6 +1,9 @@
 #include "cli/sanitize.h"
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
 #include "cli/utf8.h"
 
 namespace finetuned::cli {
@@ -56,6 +59,16 @@ std::string EscapeText(std::string_view text, bool keep_lines) {
 std::string Sanitize(std::string_view text) { return EscapeText(text, false); }
 
 std::string SanitizeBlock(std::string_view text) { return EscapeText(text, true); }
+
+std::string ShellWord(std::string_view text) {
+  const std::string word = Sanitize(text);
+  bool plain = !word.empty();
+  for (const char c : word) {
+    plain = plain && (absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
+                      std::string_view("_-./@:+,").find(c) != std::string_view::npos);
+  }
+  return plain ? word : absl::StrCat("'", absl::StrReplaceAll(word, {{"'", "'\\''"}}), "'");
+}
 
 std::string SanitizeJson(std::string_view json) {
   std::string result;

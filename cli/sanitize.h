@@ -16,6 +16,10 @@ std::string Sanitize(std::string_view text);
 // Text of several lines: newlines and tabs stay.
 std::string SanitizeBlock(std::string_view text);
 
+// A name as one word of a command line that a person may copy into a shell: sanitized, and quoted
+// where the shell would read it as anything but itself.
+std::string ShellWord(std::string_view text);
+
 // JSON with the characters that turn the direction of writing as \u escapes, which JSON reads back
 // as the same text; protobuf escapes the other control characters by itself.
 std::string SanitizeJson(std::string_view json);

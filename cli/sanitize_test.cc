@@ -62,5 +62,14 @@ TEST(StreamSanitizer, EndsALineAtACarriageReturn) {
   EXPECT_EQ(stream.Feed("\nnext\r\n"), "next\n");
 }
 
+TEST(ShellWord, IsReadByAShellAsItself) {
+  EXPECT_EQ(ShellWord("/Users/a@example.com/run-1"), "/Users/a@example.com/run-1");
+  EXPECT_EQ(ShellWord("a b"), "'a b'");
+  EXPECT_EQ(ShellWord("$(x)`y`"), "'$(x)`y`'");
+  EXPECT_EQ(ShellWord("it's"), "'it'\\''s'");
+  EXPECT_EQ(ShellWord("a\nb"), "'a\\nb'");
+  EXPECT_EQ(ShellWord(""), "''");
+}
+
 }  // namespace
 }  // namespace finetuned::cli

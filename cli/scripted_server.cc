@@ -50,12 +50,71 @@ class ScriptReactor final : public grpc::ServerWriteReactor<v1::WatchEventsRespo
 
 }  // namespace
 
-ScriptedServer::ScriptedServer() { Start(); }
+// Each hands its calls to the server's own handlers.
+class ScriptedServer::Experiments final : public v1::ExperimentService::CallbackService {
+ public:
+  explicit Experiments(ScriptedServer& server) : server_(server) {}
+
+ private:
+  grpc::ServerUnaryReactor* ListExperiments(grpc::CallbackServerContext* context,
+                                            const v1::ListExperimentsRequest* request,
+                                            v1::ListExperimentsResponse* response) override {
+    return server_.Answer(context, server_.list_experiments, request, response);
+  }
+  grpc::ServerUnaryReactor* GetExperiment(grpc::CallbackServerContext* context,
+                                          const v1::GetExperimentRequest* request,
+                                          v1::Experiment* response) override {
+    return server_.Answer(context, server_.get_experiment, request, response);
+  }
+
+  ScriptedServer& server_;
+};
+
+class ScriptedServer::Models final : public v1::ModelService::CallbackService {
+ public:
+  explicit Models(ScriptedServer& server) : server_(server) {}
+
+ private:
+  grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context,
+                                       const v1::ListModelsRequest* request,
+                                       v1::ListModelsResponse* response) override {
+    return server_.Answer(context, server_.list_models, request, response);
+  }
+
+  ScriptedServer& server_;
+};
+
+class ScriptedServer::Workspaces final : public v1::WorkspaceService::CallbackService {
+ public:
+  explicit Workspaces(ScriptedServer& server) : server_(server) {}
+
+ private:
+  grpc::ServerUnaryReactor* GetWorkspace(grpc::CallbackServerContext* context,
+                                         const v1::GetWorkspaceRequest* request,
+                                         v1::Workspace* response) override {
+    return server_.Answer(context, server_.get_workspace, request, response);
+  }
+  grpc::ServerUnaryReactor* UpdateWorkspace(grpc::CallbackServerContext* context,
+                                            const v1::UpdateWorkspaceRequest* request,
+                                            v1::Workspace* response) override {
+    return server_.Answer(context, server_.update_workspace, request, response);
+  }
+
+  ScriptedServer& server_;
+};
+
+ScriptedServer::ScriptedServer() {
+  others_.push_back(std::make_unique<Experiments>(*this));
+  others_.push_back(std::make_unique<Models>(*this));
+  others_.push_back(std::make_unique<Workspaces>(*this));
+  Start();
+}
 
 void ScriptedServer::Start() {
   grpc::ServerBuilder builder;
   builder.AddListeningPort(address(), grpc::InsecureServerCredentials(), &port_);
   builder.RegisterService(this);
+  for (const auto& other : others_) builder.RegisterService(other.get());
   server_ = builder.BuildAndStart();
 }
 
@@ -106,6 +165,16 @@ grpc::ServerUnaryReactor* ScriptedServer::GetRun(grpc::CallbackServerContext* co
                                                  const v1::GetRunRequest* request,
                                                  v1::Run* response) {
   return Answer(context, get_run, request, response);
+}
+grpc::ServerUnaryReactor* ScriptedServer::UpdateRun(grpc::CallbackServerContext* context,
+                                                    const v1::UpdateRunRequest* request,
+                                                    v1::Run* response) {
+  return Answer(context, update_run, request, response);
+}
+grpc::ServerUnaryReactor* ScriptedServer::DeleteRun(grpc::CallbackServerContext* context,
+                                                    const v1::DeleteRunRequest* request,
+                                                    google::protobuf::Empty* response) {
+  return Answer(context, delete_run, request, response);
 }
 grpc::ServerUnaryReactor* ScriptedServer::ListRuns(grpc::CallbackServerContext* context,
                                                    const v1::ListRunsRequest* request,

@@ -15,10 +15,13 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "cli/io.h"
+#include "finetuned/v1/experiment_service.grpc.pb.h"
+#include "finetuned/v1/model_service.grpc.pb.h"
 #include "finetuned/v1/run_service.grpc.pb.h"
+#include "finetuned/v1/workspace_service.grpc.pb.h"
 
-// For tests: a RunService in this process, behind a real gRPC connection, that answers as it is
-// told, and the outside of the program as strings.
+// For tests: the public services in this process, behind a real gRPC connection, that answer as
+// they are told, and the outside of the program as strings.
 
 namespace finetuned::cli {
 
@@ -50,6 +53,8 @@ class ScriptedServer final : public v1::RunService::CallbackService {
   // The answers; to be set before calls are made. Without one: UNIMPLEMENTED.
   Handler<v1::CreateRunRequest, v1::Run> create_run;
   Handler<v1::GetRunRequest, v1::Run> get_run;
+  Handler<v1::UpdateRunRequest, v1::Run> update_run;
+  Handler<v1::DeleteRunRequest, google::protobuf::Empty> delete_run;
   Handler<v1::ListRunsRequest, v1::ListRunsResponse> list_runs;
   Handler<v1::CancelRunsRequest, v1::CancelRunsResponse> cancel_runs;
   Handler<v1::ListRunEventsRequest, v1::ListRunEventsResponse> list_run_events;
@@ -57,6 +62,11 @@ class ScriptedServer final : public v1::RunService::CallbackService {
   Handler<v1::ReadRunLogRequest, v1::ReadRunLogResponse> read_run_log;
   Handler<v1::GetQuotaRequest, v1::Quota> get_quota;
   Handler<v1::ListWorkersRequest, v1::ListWorkersResponse> list_workers;
+  Handler<v1::ListExperimentsRequest, v1::ListExperimentsResponse> list_experiments;
+  Handler<v1::GetExperimentRequest, v1::Experiment> get_experiment;
+  Handler<v1::ListModelsRequest, v1::ListModelsResponse> list_models;
+  Handler<v1::GetWorkspaceRequest, v1::Workspace> get_workspace;
+  Handler<v1::UpdateWorkspaceRequest, v1::Workspace> update_workspace;
   // The streams in their order; the last one is used again and again.
   std::deque<StreamScript> streams;
 
@@ -65,6 +75,11 @@ class ScriptedServer final : public v1::RunService::CallbackService {
   std::string authorization();
 
  private:
+  // The services beside RunService.
+  class Experiments;
+  class Models;
+  class Workspaces;
+
   template <typename Request, typename Response>
   grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context,
                                    const Handler<Request, Response>& handler,
@@ -75,6 +90,10 @@ class ScriptedServer final : public v1::RunService::CallbackService {
                                       v1::Run*) override;
   grpc::ServerUnaryReactor* GetRun(grpc::CallbackServerContext*, const v1::GetRunRequest*,
                                    v1::Run*) override;
+  grpc::ServerUnaryReactor* UpdateRun(grpc::CallbackServerContext*, const v1::UpdateRunRequest*,
+                                      v1::Run*) override;
+  grpc::ServerUnaryReactor* DeleteRun(grpc::CallbackServerContext*, const v1::DeleteRunRequest*,
+                                      google::protobuf::Empty*) override;
   grpc::ServerUnaryReactor* ListRuns(grpc::CallbackServerContext*, const v1::ListRunsRequest*,
                                      v1::ListRunsResponse*) override;
   grpc::ServerUnaryReactor* CancelRuns(grpc::CallbackServerContext*, const v1::CancelRunsRequest*,
@@ -95,6 +114,7 @@ class ScriptedServer final : public v1::RunService::CallbackService {
       grpc::CallbackServerContext*, const v1::WatchEventsRequest*) override;
 
   int port_ = 0;
+  std::vector<std::unique_ptr<grpc::Service>> others_;
   std::unique_ptr<grpc::Server> server_;
   Mutex mutex_;
   std::vector<int64_t> watched_after_ ABSL_GUARDED_BY(mutex_);

@@ -71,22 +71,38 @@ bool Session::PrintMessage(const google::protobuf::Message& message) {
 
 void Session::Note(const std::string& text) { io_.err << text << "\n" << std::flush; }
 
+std::vector<std::string> Session::Suggestions() {
+  std::vector<std::string> names;
+  // A failure here only costs the suggestion.
+  if (!run_.empty()) {
+    v1::ListRunsRequest request;
+    request.set_page_size(kSuggestionPage);
+    if (auto list = client_->ListRuns(request); list.ok()) {
+      for (const v1::Run& run : list->runs()) names.push_back(ShortName(run.name()));
+    }
+    return NearNames(ShortName(run_), names);
+  }
+  v1::ListExperimentsRequest request;
+  request.set_page_size(kSuggestionPage);
+  if (auto list = client_->ListExperiments(request); list.ok()) {
+    for (const v1::Experiment& experiment : list->experiments()) {
+      names.push_back(experiment.path());
+    }
+  }
+  return NearNames(experiment_, names);
+}
+
 int Session::ReportError(const absl::Status& status) {
   ErrorContext context;
   context.server = server_;
   context.token_sent = token_sent_;
+  context.command = command_;
   context.run = run_;
+  context.experiment = experiment_;
   context.color = err_color_;
-  const bool look_for_names = absl::IsNotFound(status) && !run_.empty() && client_ != nullptr;
-  if (look_for_names) {
-    v1::ListRunsRequest request;
-    request.set_page_size(kSuggestionPage);
-    // A failure here only costs the suggestion.
-    if (auto list = client_->ListRuns(request); list.ok()) {
-      std::vector<std::string> names;
-      for (const v1::Run& run : list->runs()) names.push_back(ShortName(run.name()));
-      context.suggestions = NearNames(ShortName(run_), names);
-    }
+  const bool is_about_one = !run_.empty() || !experiment_.empty();
+  if (absl::IsNotFound(status) && is_about_one && client_ != nullptr) {
+    context.suggestions = Suggestions();
   }
   io_.out << std::flush;
   io_.err << RenderError(status, context) << std::flush;

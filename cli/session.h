@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "cli/client.h"
@@ -43,8 +44,11 @@ class Session {
   // Errors of ResolveConnection() and Client::Create().
   absl::StatusOr<Client*> GetClient();
 
-  // The run that the command is about, for an error that may follow.
+  // For an error that may follow: the words of the command, and the run or the experiment that it
+  // is about.
+  void set_command(const std::string& words) { command_ = words; }
   void set_run(const std::string& name) { run_ = name; }
+  void set_experiment(const std::string& name) { experiment_ = name; }
 
   // Usage error unless the format is one of those that the command has.
   absl::Status RequireFormat(std::initializer_list<OutputFormat> formats) const;
@@ -60,6 +64,9 @@ class Session {
  private:
   Session(Io& io, const GlobalFlags& flags) : io_(io), flags_(flags) {}
 
+  // Names that exist and are like the one that does not.
+  std::vector<std::string> Suggestions();
+
   Io& io_;
   const GlobalFlags flags_;
   OutputFormat format_ = OutputFormat::kTable;
@@ -70,7 +77,9 @@ class Session {
   std::unique_ptr<Client> client_;
   std::string server_;
   bool token_sent_ = false;
+  std::string command_;
   std::string run_;
+  std::string experiment_;
 };
 
 }  // namespace finetuned::cli

@@ -1,17 +1,14 @@
-#include <unistd.h>
-
 #include <algorithm>
-#include <istream>
 #include <ostream>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "cli/cancel_results.h"
 #include "cli/commands/commands.h"
+#include "cli/confirm.h"
 #include "cli/errors.h"
 #include "cli/run_text.h"
 #include "cli/sanitize.h"
-#include "cli/table.h"
 
 namespace finetuned::cli {
 namespace {
@@ -19,29 +16,6 @@ namespace {
 // The most that one call takes.
 constexpr size_t kNamesPerCall = 100;
 constexpr size_t kMaxNames = 10000;
-
-// What the person reads beside the name.
-Cell OutcomeCell(const v1::CancelRunsResponse::Result& result) {
-  switch (result.outcome()) {
-    case v1::CancelRunsResponse::Result::STOPPED: return Cell("STOPPED", Style::kYellow);
-    case v1::CancelRunsResponse::Result::STOPPING: return Cell("STOPPING", Style::kYellow);
-    case v1::CancelRunsResponse::Result::ALREADY_TERMINAL: return Cell("ALREADY_TERMINAL");
-    default:
-      return Cell(absl::StatusCodeToString(static_cast<absl::StatusCode>(result.status().code())),
-                  Style::kRed);
-  }
-}
-
-std::string OutcomeSentence(const v1::CancelRunsResponse::Result& result) {
-  switch (result.outcome()) {
-    case v1::CancelRunsResponse::Result::STOPPED: return "is stopped";
-    case v1::CancelRunsResponse::Result::STOPPING:
-      return "stops when its worker has ended the trainer";
-    case v1::CancelRunsResponse::Result::ALREADY_TERMINAL:
-      return absl::StrCat("was ", StateName(result.run().state()), " already; nothing was changed");
-    default: return result.status().message();
-  }
-}
 
 // Says what a cancel would meet, changing nothing.
 absl::StatusOr<int> Preview(Session& session, Client& client, const CancelFlags& flags) {
@@ -64,21 +38,17 @@ absl::StatusOr<int> Preview(Session& session, Client& client, const CancelFlags&
   return exit_status;
 }
 
-// Asks a person; a script has decided already.
-absl::Status Confirm(Session& session, const CancelFlags& flags) {
-  Io& io = session.io();
-  if (flags.yes || flags.names.size() < 2 || !io.in_is_terminal) return absl::OkStatus();
-  for (const std::string& name : flags.names) io.err << "  " << Sanitize(name) << "\n";
-  io.err << "Cancel these " << flags.names.size() << " runs for good? [y/N] " << std::flush;
-  std::string answer;
-  // A read of the terminal cannot be ended from another thread; nothing has been begun that would
-  // need tidying.
-  const Interrupt::Scope scope(io.interrupt, [] { _exit(kExitInterrupted); });
-  std::getline(io.in, answer);
-  answer = absl::AsciiStrToLower(answer);
-  if (answer == "y" || answer == "yes") return absl::OkStatus();
-  return LocalError(absl::StatusCode::kCancelled, "Nothing was canceled.", "",
-                    "the same command with --yes");
+// Adds the results of each call to `all`, also where a later one fails.
+absl::Status Cancel(Client& client, const CancelFlags& flags, v1::CancelRunsResponse& all) {
+  for (size_t begin = 0; begin < flags.names.size(); begin += kNamesPerCall) {
+    v1::CancelRunsRequest request;
+    request.set_reason(flags.reason);
+    const size_t end = std::min(begin + kNamesPerCall, flags.names.size());
+    for (size_t i = begin; i < end; ++i) request.add_names(flags.names[i]);
+    FT_ASSIGN_OR_RETURN(const v1::CancelRunsResponse response, client.CancelRuns(request));
+    all.MergeFrom(response);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -86,41 +56,36 @@ absl::Status Confirm(Session& session, const CancelFlags& flags) {
 absl::StatusOr<int> CancelRuns(Session& session, const CancelFlags& flags) {
   FT_RETURN_IF_ERROR(session.RequireFormat(
       {OutputFormat::kTable, OutputFormat::kJson, OutputFormat::kJsonl, OutputFormat::kYaml}));
-  if (flags.names.size() > kMaxNames) {
+  const size_t count = flags.names.size();
+  if (flags.experiment.has_value()) {
+    if (count > 0) return UsageError("Runs and --experiment are both given; give one.");
+    if (flags.experiment->empty()) return UsageError("--experiment is empty.");
+    return CancelExperiment(session, flags);
+  }
+  if (count == 0) return UsageError("NAME or --experiment is required.", "finetune run list");
+  if (count > kMaxNames) {
     return UsageError(absl::StrCat("At most ", kMaxNames, " runs at a time can be canceled."));
   }
-  if (flags.names.size() == 1) session.set_run(flags.names[0]);
+  if (count == 1) session.set_run(flags.names[0]);
   FT_ASSIGN_OR_RETURN(Client* const client, session.GetClient());
   if (flags.dry_run) return Preview(session, *client, flags);
-  FT_RETURN_IF_ERROR(Confirm(session, flags));
-
+  if (!flags.yes && count > 1) {
+    FT_RETURN_IF_ERROR(Confirm(
+        session, flags.names,
+        {absl::StrCat("Cancel these ", count, " runs for good?"), "Nothing was canceled."}));
+  }
   v1::CancelRunsResponse all;
-  for (size_t begin = 0; begin < flags.names.size(); begin += kNamesPerCall) {
-    v1::CancelRunsRequest request;
-    request.set_reason(flags.reason);
-    const size_t end = std::min(begin + kNamesPerCall, flags.names.size());
-    for (size_t i = begin; i < end; ++i) request.add_names(flags.names[i]);
-    FT_ASSIGN_OR_RETURN(const v1::CancelRunsResponse response, client->CancelRuns(request));
-    all.MergeFrom(response);
+  const absl::Status status = Cancel(*client, flags, all);
+  if (!status.ok()) {
+    if (all.results_size() > 0) PrintCancelResults(session, all);
+    return status;
   }
-  absl::Status first_error;
-  for (const auto& result : all.results()) {
-    if (first_error.ok()) first_error = FromProto(result.status());
-  }
+  const absl::Status first_error = FirstError(all);
   // One name that is not there is an error like any other, with what may have been meant.
-  if (!first_error.ok() && flags.names.size() == 1 && session.format() == OutputFormat::kTable) {
+  if (!first_error.ok() && count == 1 && session.format() == OutputFormat::kTable) {
     return first_error;
   }
-  if (session.format() == OutputFormat::kJsonl) {
-    for (const auto& result : all.results()) session.PrintMessage(result);
-  } else if (!session.PrintMessage(all)) {
-    Table table({"NAME", "RESULT", "MEANING"});
-    for (const auto& result : all.results()) {
-      table.AddRow({ShortName(result.name()), OutcomeCell(result), OutcomeSentence(result)});
-    }
-    session.io().out << table.Render(session.color());
-  }
-  session.io().out << std::flush;
+  PrintCancelResults(session, all);
   return ExitCodeOf(first_error);
 }
 

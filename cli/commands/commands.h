@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,11 +38,17 @@ struct ListFlags {
   std::vector<std::string> names;
   std::string before;
   std::string after;
+  std::vector<std::string> users;
+  std::optional<std::string> experiment;
+  std::vector<std::string> labels;
+  bool oldest_first = false;
   int64_t limit = 100;
 };
 absl::StatusOr<int> ListRuns(Session& session, const ListFlags& flags);
 
 absl::StatusOr<int> GetRun(Session& session, const std::string& name);
+// Writes a run in the format asked for, as its page by default.
+void PrintRun(Session& session, const v1::Run& run);
 
 struct EventsFlags {
   std::string name;
@@ -64,13 +71,47 @@ struct LogsFlags {
 };
 absl::StatusOr<int> ReadLogs(Session& session, const LogsFlags& flags);
 
+struct UpdateFlags {
+  std::string name;
+  std::vector<std::string> labels;
+  std::vector<std::string> remove_labels;
+  std::optional<std::string> priority;
+  std::optional<int32_t> max_retries;
+  // A duration, or `none`.
+  std::optional<std::string> max_run_time;
+  std::optional<std::string> etag;
+};
+absl::StatusOr<int> UpdateRun(Session& session, const UpdateFlags& flags);
+
+struct DeleteFlags {
+  std::vector<std::string> names;
+  bool yes = false;
+};
+absl::StatusOr<int> DeleteRuns(Session& session, const DeleteFlags& flags);
+
 struct CancelFlags {
   std::vector<std::string> names;
+  // Instead of names: all its runs that are not terminal.
+  std::optional<std::string> experiment;
   std::string reason;
   bool yes = false;
   bool dry_run = false;
 };
 absl::StatusOr<int> CancelRuns(Session& session, const CancelFlags& flags);
+// The part of it with --experiment.
+absl::StatusOr<int> CancelExperiment(Session& session, const CancelFlags& flags);
+
+struct ListExperimentsFlags {
+  int64_t limit = 100;
+};
+absl::StatusOr<int> ListExperiments(Session& session, const ListExperimentsFlags& flags);
+absl::StatusOr<int> GetExperiment(Session& session, const std::string& name);
+
+absl::StatusOr<int> ListModels(Session& session);
+
+absl::StatusOr<int> ShowWorkspace(Session& session);
+// Lets everybody in the workspace see everybody's runs, or not.
+absl::StatusOr<int> ShareRuns(Session& session, const bool& share);
 
 absl::StatusOr<int> ShowQuota(Session& session);
 absl::StatusOr<int> ListWorkers(Session& session);

@@ -6,8 +6,7 @@
 #include "cli/commands/commands.h"
 #include "cli/context_config.h"
 #include "cli/errors.h"
-#include "cli/output.h"
-#include "cli/sanitize.h"
+#include "cli/print_json.h"
 #include "cli/table.h"
 #include "nlohmann/json.hpp"
 
@@ -17,20 +16,6 @@ namespace finetuned::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-// What is not a message of the API, in the formats json, jsonl and yaml. False in another.
-bool PrintJson(Session& session, const Json& json) {
-  // A byte that is not UTF-8 is replaced, never thrown about.
-  const auto text = [&json](int indent) {
-    return SanitizeJson(json.dump(indent, ' ', false, Json::error_handler_t::replace));
-  };
-  switch (session.format()) {
-    case OutputFormat::kJson: session.io().out << text(1) << "\n"; return true;
-    case OutputFormat::kJsonl: session.io().out << text(-1) << "\n"; return true;
-    case OutputFormat::kYaml: session.io().out << JsonToYaml(text(-1)); return true;
-    default: return false;
-  }
-}
 
 }  // namespace
 

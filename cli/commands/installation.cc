@@ -1,7 +1,9 @@
+#include <array>
 #include <map>
 #include <ostream>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "base/time.h"
 #include "cli/commands/commands.h"
@@ -11,7 +13,7 @@
 #include "cli/table.h"
 #include "cli/times.h"
 
-// Commands about the installation: quota, workers, version.
+// Commands about the installation: quota, workers, models, version.
 
 namespace finetuned::cli {
 namespace {
@@ -39,6 +41,17 @@ std::map<std::string, v1::Run> RunsByName(Client& client, const v1::Quota& quota
     }
   }
   return runs;
+}
+
+// `1.24B`: three digits of a number and its thousands; `-` where none is stated.
+std::string ParametersCell(int64_t count) {
+  if (count <= 0) return "-";
+  static constexpr std::array<const char*, 5> kUnits = {"", "K", "M", "B", "T"};
+  auto amount = static_cast<double>(count);
+  size_t unit = 0;
+  // What rounds up to a thousand belongs to the next unit.
+  for (; amount >= 999.5 && unit + 1 < kUnits.size(); ++unit) amount /= 1000;
+  return absl::StrFormat("%.3g%s", amount, kUnits[unit]);
 }
 
 }  // namespace
@@ -103,6 +116,33 @@ absl::StatusOr<int> ListWorkers(Session& session) {
   out << std::flush;
   if (session.format() == OutputFormat::kTable && response.workers_size() == 0) {
     session.Note("No worker is known; runs wait until one is started with `finetuned worker`.");
+  }
+  return kExitOk;
+}
+
+absl::StatusOr<int> ListModels(Session& session) {
+  FT_ASSIGN_OR_RETURN(Client* const client, session.GetClient());
+  FT_ASSIGN_OR_RETURN(const v1::ListModelsResponse response,
+                      client->ListModels(v1::ListModelsRequest()));
+  std::ostream& out = session.io().out;
+  if (session.format() == OutputFormat::kJsonl) {
+    for (const v1::Model& model : response.models()) session.PrintMessage(model);
+  } else if (session.format() == OutputFormat::kName) {
+    for (const v1::Model& model : response.models()) out << Sanitize(model.name()) << "\n";
+  } else if (!session.PrintMessage(response) && response.models_size() > 0) {
+    Table table({"NAME", "PARAMETERS", "CONTEXT", "PRETRAINED", "ARCHITECTURE", "DESCRIPTION"});
+    for (const v1::Model& model : response.models()) {
+      table.AddRow({model.name(), ParametersCell(model.parameter_count()),
+                    model.context_length() > 0 ? absl::StrCat(model.context_length()) : "-",
+                    model.pretrained() ? "yes" : "no",
+                    model.architecture().empty() ? "-" : model.architecture(),
+                    model.description()});
+    }
+    out << table.Render(session.color(), session.io().width);
+  }
+  out << std::flush;
+  if (session.format() == OutputFormat::kTable && response.models_size() == 0) {
+    session.Note("No model is offered: there is none under the server's model roots.");
   }
   return kExitOk;
 }

@@ -38,18 +38,20 @@ class LogReader {
     for (;;) {
       FT_RETURN_IF_ERROR(PrintToEnd());
       if (!flags_.follow) break;
-      if (complete_) {
+      if (complete_ || missing_) {
         FT_RETURN_IF_ERROR(ReadRun());
-        // A named attempt has nothing after it, an ended run no other attempt.
-        if (flags_.attempt != 0) break;
-        if (run_.attempt() > request_.attempt()) {
+        // A newer attempt ends the wait for this one, which may never have written a log.
+        if (flags_.attempt == 0 && request_.attempt() > 0 && run_.attempt() > request_.attempt()) {
           BeginAttempt(request_.attempt() + 1);
           continue;
         }
-        if (IsTerminal(run_.state())) break;
-      } else if (missing_) {
-        FT_RETURN_IF_ERROR(ReadRun());
-        if (IsTerminal(run_.state())) break;
+        // A named attempt has nothing after it, an ended run no other attempt.
+        if (complete_ && (flags_.attempt != 0 || IsTerminal(run_.state()))) break;
+        if (IsTerminal(run_.state())) {
+          // What came between the two looks; after the end nothing does.
+          FT_RETURN_IF_ERROR(PrintToEnd());
+          break;
+        }
       }
       session_.io().pause(kPollInterval);
       if (session_.io().interrupt.requested()) return InterruptedError();

@@ -6,6 +6,7 @@
 #include "base/time.h"
 #include "cli/commands/commands.h"
 #include "cli/errors.h"
+#include "cli/flag_values.h"
 #include "cli/run_text.h"
 #include "cli/table.h"
 #include "cli/times.h"
@@ -49,7 +50,22 @@ absl::Status FillListRequest(const ListFlags& flags, absl::Time now, v1::ListRun
     FT_ASSIGN_OR_RETURN(const absl::Time after, ParseTimePoint(flags.after, now));
     *request.mutable_after() = ToProtoTime(after);
   }
+  for (const std::string& user : flags.users) request.add_user_emails(user);
+  if (flags.experiment) {
+    // Taken for no filter by the server, which would list everything.
+    if (flags.experiment->empty()) return UsageError("--experiment is empty.");
+    request.set_experiment(*flags.experiment);
+  }
+  FT_ASSIGN_OR_RETURN(const auto labels, ParseLabels(flags.labels));
+  request.mutable_labels()->insert(labels.begin(), labels.end());
+  if (flags.oldest_first) request.set_order_by("create_time");
   return absl::OkStatus();
+}
+
+// Whether a run can be missing from the listing because of a flag.
+bool HasFilter(const ListFlags& flags) {
+  return !flags.states.empty() || !flags.names.empty() || !flags.before.empty() ||
+         !flags.after.empty() || !flags.users.empty() || flags.experiment || !flags.labels.empty();
 }
 
 }  // namespace
@@ -87,13 +103,27 @@ absl::StatusOr<int> ListRuns(Session& session, const ListFlags& flags) {
   }
   out << std::flush;
   if (session.format() == OutputFormat::kTable) {
-    if (all.runs_size() == 0) session.Note("No runs. Create one: finetune run create --help");
+    if (all.runs_size() == 0) {
+      session.Note(HasFilter(flags) ? "No runs are like that; leave out a filter to see more."
+                                    : "No runs. Create one: finetune run create --help");
+    }
     if (!all.next_page_token().empty()) {
-      session.Note(absl::StrCat("There are more; these are the newest ", all.runs_size(),
+      session.Note(absl::StrCat("There are more; these are the ",
+                                flags.oldest_first ? "oldest " : "newest ", all.runs_size(),
                                 ". Show more with --limit."));
     }
   }
   return 0;
+}
+
+void PrintRun(Session& session, const v1::Run& run) {
+  std::ostream& out = session.io().out;
+  if (session.format() == OutputFormat::kName) {
+    out << ShortName(run.name()) << "\n";
+  } else if (!session.PrintMessage(run)) {
+    out << RunPage(run, session.io().clock.Now(), session.color());
+  }
+  out << std::flush;
 }
 
 absl::StatusOr<int> GetRun(Session& session, const std::string& name) {
@@ -102,13 +132,7 @@ absl::StatusOr<int> GetRun(Session& session, const std::string& name) {
   v1::GetRunRequest request;
   request.set_name(name);
   FT_ASSIGN_OR_RETURN(const v1::Run run, client->GetRun(request));
-  std::ostream& out = session.io().out;
-  if (session.format() == OutputFormat::kName) {
-    out << ShortName(run.name()) << "\n";
-  } else if (!session.PrintMessage(run)) {
-    out << RunPage(run, session.io().clock.Now(), session.color());
-  }
-  out << std::flush;
+  PrintRun(session, run);
   return 0;
 }
 
