@@ -86,8 +86,8 @@ class TreeDeleter {
 
   absl::Status Empty(int folder, const std::string& name, int depth) {
     OwnedFd inside(openat(folder, name.c_str(), kFolderFlags));
-    if (!inside.valid() && errno == EACCES) {
-      fchmodat(folder, name.c_str(), 0700, 0);
+    if (!inside.valid() && errno == EACCES &&
+        fchmodat(folder, name.c_str(), 0700, AT_SYMLINK_NOFOLLOW) == 0) {
       inside = OwnedFd(openat(folder, name.c_str(), kFolderFlags));
     }
     if (!inside.valid()) {
