@@ -30,19 +30,6 @@ absl::StatusOr<ArtifactStore::Entry> Describe(int folder, const std::string& nam
   return ArtifactStore::Entry{name, is_folder, is_folder ? 0 : static_cast<int64_t>(info.st_size)};
 }
 
-absl::Status WriteAll(int fd, std::string_view content, const std::string& name) {
-  while (!content.empty()) {
-    const ssize_t written = write(fd, content.data(), content.size());
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      return ErrnoError(errno, "cannot write", name);
-    }
-    content.remove_prefix(static_cast<size_t>(written));
-  }
-  if (fsync(fd) != 0) return ErrnoError(errno, "cannot sync", name);
-  return absl::OkStatus();
-}
-
 absl::Status CheckNonceName(const std::string& name) {
   const auto is_plain = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
@@ -71,6 +58,9 @@ absl::Status ArtifactStore::Put(std::string_view path, std::string_view content)
                     0644));
   if (!fd.valid()) return ErrnoError(errno, "cannot create", std::string(path));
   absl::Status status = WriteAll(fd.get(), content, std::string(path));
+  if (status.ok() && fsync(fd.get()) != 0) {
+    status = ErrnoError(errno, "cannot sync", std::string(path));
+  }
   if (status.ok() && renameat(folder, temporary.c_str(), folder, at.name.c_str()) != 0) {
     status = ErrnoError(errno, "cannot replace", std::string(path));
   }

@@ -216,4 +216,16 @@ absl::StatusOr<std::vector<std::string>> NamesIn(int folder) {
   return names;
 }
 
+absl::Status WriteAll(int fd, std::string_view content, const std::string& name) {
+  while (!content.empty()) {
+    const ssize_t written = write(fd, content.data(), content.size());
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      return ErrnoError(errno, "cannot write", name);
+    }
+    content.remove_prefix(static_cast<size_t>(written));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace finetuned

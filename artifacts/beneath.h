@@ -74,6 +74,9 @@ absl::StatusOr<ParentAndName> OpenParentBeneath(const std::string& root, std::st
 // INVALID_ARGUMENT.
 absl::StatusOr<OwnedFd> OpenFileBeneath(const std::string& root, std::string_view path);
 
+// Writes all of it where the file stands; `name` is for the error. Nothing is synced.
+absl::Status WriteAll(int fd, std::string_view content, const std::string& name);
+
 // Folders of an artifact may be nested this deep.
 inline constexpr int kMaxFolderDepth = 32;
 
