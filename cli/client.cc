@@ -272,6 +272,14 @@ absl::StatusOr<v1::ListExperimentsResponse> Client::ListExperiments(
 absl::StatusOr<v1::Experiment> Client::GetExperiment(const v1::GetExperimentRequest& request) {
   return rpc_->Call(&v1::ExperimentService::Stub::GetExperiment, request);
 }
+absl::StatusOr<v1::ListRegisteredModelsResponse> Client::ListRegisteredModels(
+    const v1::ListRegisteredModelsRequest& request) {
+  return rpc_->Call(&v1::ModelService::Stub::ListRegisteredModels, request);
+}
+absl::StatusOr<v1::RegisteredModel> Client::GetRegisteredModel(
+    const v1::GetRegisteredModelRequest& request) {
+  return rpc_->Call(&v1::ModelService::Stub::GetRegisteredModel, request);
+}
 absl::StatusOr<v1::ListModelsResponse> Client::ListModels(const v1::ListModelsRequest& request) {
   return rpc_->Call(&v1::ModelService::Stub::ListModels, request);
 }

@@ -77,6 +77,10 @@ class Client {
       const v1::ListExperimentsRequest& request);
   absl::StatusOr<v1::Experiment> GetExperiment(const v1::GetExperimentRequest& request);
   absl::StatusOr<v1::ListModelsResponse> ListModels(const v1::ListModelsRequest& request);
+  absl::StatusOr<v1::ListRegisteredModelsResponse> ListRegisteredModels(
+      const v1::ListRegisteredModelsRequest& request);
+  absl::StatusOr<v1::RegisteredModel> GetRegisteredModel(
+      const v1::GetRegisteredModelRequest& request);
   absl::StatusOr<v1::Workspace> GetWorkspace(const v1::GetWorkspaceRequest& request);
   absl::StatusOr<v1::Workspace> UpdateWorkspace(const v1::UpdateWorkspaceRequest& request);
   // Opens a stream; at most one at a time. Never null: an error is found by Next().

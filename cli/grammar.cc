@@ -225,6 +225,15 @@ void AddListModels(Grammar& grammar, CLI::App& parent, const std::string& name) 
             &ListModels);
 }
 
+void AddRegisteredModels(Grammar& grammar, CLI::App& model) {
+  auto [command, flags] = AddCommand<ListRegisteredModelsFlags>(
+      model, "registered", "List the models that completed runs have registered, newest first");
+  command->add_option("--limit", flags->limit, "The most that are listed")->capture_default_str();
+  Bind(grammar, command, flags, &ListRegisteredModels);
+  BindName(grammar, model.add_subcommand("get", "Show a registered model and its versions"),
+           &GetRegisteredModel, "The model: catalog.schema.model, or its resource name");
+}
+
 void AddWorkspace(Grammar& grammar, CLI::App& workspace) {
   BindPlain(grammar, workspace.add_subcommand("get", "Show your workspace"), &ShowWorkspace);
   auto [command, share] =
@@ -316,7 +325,9 @@ Grammar::Grammar()
   CLI::App* experiment = AddNoun(app, "experiment", "Experiments: the groups that runs are in");
   AddListExperiments(*this, *experiment, "list");
   AddGetExperiment(*this, *experiment, "get");
-  AddListModels(*this, *AddNoun(app, "model", "Models that runs can start from"), "list");
+  CLI::App* model = AddNoun(app, "model", "Models: those runs start from, and those they register");
+  AddListModels(*this, *model, "list");
+  AddRegisteredModels(*this, *model);
   AddWorkspace(*this, *AddNoun(app, "workspace", "Your workspace: who sees whose runs"));
   BindPlain(*this,
             app.add_subcommand("quota", "Your quota and the runs that hold it")->group("Commands"),

@@ -50,7 +50,8 @@ void AddSpec(const v1::Run& run, KeyValues& page) {
   std::vector<std::string> experiment = {spec.experiment_path(), run.experiment()};
   experiment.erase(std::remove(experiment.begin(), experiment.end(), ""), experiment.end());
   page.Add("Experiment", absl::StrJoin(experiment, "\n"));
-  page.Add("Register to", spec.register_to());
+  if (run.registered_version().empty()) page.Add("Register to", spec.register_to());
+  page.Add("Registered as", run.registered_version());
   if (!spec.save_interval().empty()) {
     page.Add("Checkpoints",
              absl::StrCat("every ", spec.save_interval(),

@@ -80,6 +80,16 @@ class ScriptedServer::Models final : public v1::ModelService::CallbackService {
                                        v1::ListModelsResponse* response) override {
     return server_.Answer(context, server_.list_models, request, response);
   }
+  grpc::ServerUnaryReactor* ListRegisteredModels(
+      grpc::CallbackServerContext* context, const v1::ListRegisteredModelsRequest* request,
+      v1::ListRegisteredModelsResponse* response) override {
+    return server_.Answer(context, server_.list_registered_models, request, response);
+  }
+  grpc::ServerUnaryReactor* GetRegisteredModel(grpc::CallbackServerContext* context,
+                                               const v1::GetRegisteredModelRequest* request,
+                                               v1::RegisteredModel* response) override {
+    return server_.Answer(context, server_.get_registered_model, request, response);
+  }
 
   ScriptedServer& server_;
 };

@@ -65,6 +65,8 @@ class ScriptedServer final : public v1::RunService::CallbackService {
   Handler<v1::ListExperimentsRequest, v1::ListExperimentsResponse> list_experiments;
   Handler<v1::GetExperimentRequest, v1::Experiment> get_experiment;
   Handler<v1::ListModelsRequest, v1::ListModelsResponse> list_models;
+  Handler<v1::ListRegisteredModelsRequest, v1::ListRegisteredModelsResponse> list_registered_models;
+  Handler<v1::GetRegisteredModelRequest, v1::RegisteredModel> get_registered_model;
   Handler<v1::GetWorkspaceRequest, v1::Workspace> get_workspace;
   Handler<v1::UpdateWorkspaceRequest, v1::Workspace> update_workspace;
   // The streams in their order; the last one is used again and again.

@@ -71,6 +71,13 @@ absl::Status NameTakenError(const std::string& name) {
                    {{"name", name}});
 }
 
+absl::Status ModelTakenError(const std::string& model) {
+  return MakeError(absl::StatusCode::kPermissionDenied, "MODEL_NOT_YOURS",
+                   absl::StrCat("run.spec.register_to: ", model,
+                                " belongs to somebody else of this workspace; choose another name"),
+                   {{"model", model}});
+}
+
 NewRun ToNewRun(const ValidRun& valid, const v1::CreateRunRequest& request, const Identity& caller,
                 const Clock& clock) {
   NewRun run;
@@ -85,6 +92,7 @@ NewRun ToNewRun(const ValidRun& valid, const v1::CreateRunRequest& request, cons
   run.spec = valid.spec.SerializeAsString();
   run.model = valid.spec.model();
   run.experiment_path = valid.spec.experiment_path();
+  run.register_to = valid.spec.register_to();
   run.labels_json = nlohmann::json(valid.labels).dump();
   run.max_retries = valid.spec.scheduling().max_retries();
   run.max_run_seconds =
@@ -98,6 +106,13 @@ absl::Status RehearseCreate(const ServiceCore& core, const Identity& caller, con
                             v1::Run* response) {
   FT_ASSIGN_OR_RETURN(const bool taken, core.reader->IsNameTaken(caller.workspace_id, valid.name));
   if (taken) return NameTakenError(valid.name);
+  if (!valid.spec.register_to().empty()) {
+    FT_ASSIGN_OR_RETURN(const auto owner,
+                        core.registry->OwnerOf(caller.workspace_id, valid.spec.register_to()));
+    if (owner.value_or(caller.owner_id) != caller.owner_id) {
+      return ModelTakenError(valid.spec.register_to());
+    }
+  }
   FT_ASSIGN_OR_RETURN(const auto quota,
                       core.reader->GetQuota(caller.owner_id, core.active_runs_limit));
   if (quota.first >= quota.second) return QuotaError(core, caller, quota.first, quota.second);
@@ -111,7 +126,8 @@ absl::Status RehearseCreate(const ServiceCore& core, const Identity& caller, con
 
 // Answers a create after its batch has committed.
 absl::Status FinishCreate(const ServiceCore& core, const Identity& caller, const std::string& name,
-                          const absl::StatusOr<Admission>& admission, v1::Run* response) {
+                          const std::string& model, const absl::StatusOr<Admission>& admission,
+                          v1::Run* response) {
   if (!admission.ok()) return admission.status();
   switch (admission->outcome) {
     case Admission::Outcome::kAdmitted: core.metrics->RunAdmitted(); break;
@@ -120,6 +136,7 @@ absl::Status FinishCreate(const ServiceCore& core, const Identity& caller, const
       return InvalidArgument({{"request_id", "was used before for another request: make a new one",
                                "REQUEST_ID_REUSED"}});
     case Admission::Outcome::kNameTaken: return NameTakenError(name);
+    case Admission::Outcome::kModelTaken: return ModelTakenError(model);
     case Admission::Outcome::kQuotaReached:
       return QuotaError(core, caller, admission->active, admission->active_limit);
   }
@@ -139,18 +156,19 @@ grpc::ServerUnaryReactor* RunService::CreateRun(grpc::CallbackServerContext* con
         if (!valid.ok()) return done(valid.status());
         if (request->validate_only()) return done(RehearseCreate(core_, caller, *valid, response));
         NewRun run = ToNewRun(*valid, *request, caller, *core_.clock);
-        core_.create_batcher->Submit(std::move(run), [this, caller, name = valid->name, response,
-                                                      done](absl::StatusOr<Admission> admission) {
-          core_.dispatcher->Wake();
-          // Reading the run blocks, and this is the batcher's thread.
-          const bool accepted = core_.call.executor->Submit(
-              [this, caller, name, response, done, admission = std::move(admission)] {
-                done(FinishCreate(core_, caller, name, admission, response));
-              });
-          if (!accepted) {
-            done(UnavailableError("OVERLOADED", "the daemon is stopping", absl::Seconds(1)));
-          }
-        });
+        core_.create_batcher->Submit(
+            std::move(run), [this, caller, name = valid->name, model = valid->spec.register_to(),
+                             response, done](absl::StatusOr<Admission> admission) {
+              core_.dispatcher->Wake();
+              // Reading the run blocks, and this is the batcher's thread.
+              const bool accepted = core_.call.executor->Submit(
+                  [this, caller, name, model, response, done, admission = std::move(admission)] {
+                    done(FinishCreate(core_, caller, name, model, admission, response));
+                  });
+              if (!accepted) {
+                done(UnavailableError("OVERLOADED", "the daemon is stopping", absl::Seconds(1)));
+              }
+            });
       });
 }
 

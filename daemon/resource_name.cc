@@ -79,6 +79,43 @@ absl::Status ExperimentNotFound() {
                    "there is no such experiment in which you see a run");
 }
 
+bool IsRegisteredModel(const std::string& text, bool two_parts) {
+  const std::vector<std::string> parts = absl::StrSplit(text, '.');
+  if (parts.size() != 3 && !(two_parts && parts.size() == 2)) return false;
+  if (text.size() > kMaxModelName) return false;
+  for (const std::string& part : parts) {
+    if (part.empty()) return false;
+    for (const char c : part) {
+      if (!IsLower(c) && !IsDigit(c) && !(c >= 'A' && c <= 'Z') && c != '_' && c != '-') {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+absl::StatusOr<std::string> ParseRegisteredModelName(const std::string& name,
+                                                     const Identity& caller) {
+  const std::vector<std::string> parts = absl::StrSplit(name, '/');
+  const bool shape_ok = parts.size() == 1 || (parts.size() == 4 && parts[0] == "workspaces" &&
+                                              parts[2] == "registeredModels");
+  if (!shape_ok || !IsRegisteredModel(parts.back(), /*two_parts=*/false)) {
+    return InvalidArgument(
+        {{"name",
+          "is not `workspaces/{workspace}/registeredModels/{model}` or `catalog.schema.model`",
+          "BAD_NAME"}});
+  }
+  if (parts.size() == 4 && parts[1] != caller.workspace && parts[1] != "-") {
+    return RegisteredModelNotFound(parts.back());
+  }
+  return parts.back();
+}
+
+absl::Status RegisteredModelNotFound(const std::string& name) {
+  return MakeError(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+                   absl::StrCat("there is no registered model ", name, " that you may see"));
+}
+
 absl::Status RunNotFound(const std::string& name) {
   return MakeError(absl::StatusCode::kNotFound, "RUN_NOT_FOUND",
                    absl::StrCat("there is no run ", name, " that you may see"));

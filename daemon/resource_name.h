@@ -35,4 +35,16 @@ absl::StatusOr<std::string> ParseExperimentName(const std::string& field, const 
 
 absl::Status ExperimentNotFound();
 
+// `catalog.schema.model`; with `two_parts`, also `catalog.schema`. Each part of letters, digits, _
+// and -, at most kMaxModelName bytes in all.
+inline constexpr size_t kMaxModelName = 255;
+bool IsRegisteredModel(const std::string& text, bool two_parts);
+
+// `workspaces/{w}/registeredModels/{m}` or `{m}` as the caller may write it; returns the last part.
+// Errors as ParseRunName.
+absl::StatusOr<std::string> ParseRegisteredModelName(const std::string& name,
+                                                     const Identity& caller);
+
+absl::Status RegisteredModelNotFound(const std::string& name);
+
 }  // namespace finetuned

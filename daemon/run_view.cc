@@ -23,6 +23,15 @@ std::string CheckpointsPath(const std::string& workspace, const std::string& nam
   return absl::StrCat(ArtifactPath(workspace, name), "/artifacts/", experiment, "/checkpoints");
 }
 
+std::string RegisteredModelName(const std::string& workspace, const std::string& model) {
+  return absl::StrCat("workspaces/", workspace, "/registeredModels/", model);
+}
+
+std::string RegisterPath(const std::string& workspace, const std::string& model,
+                         const std::string& run) {
+  return absl::StrCat("workspaces/", workspace, "/models/", model, "/", run);
+}
+
 v1::Run ToProto(const Run& run) {
   v1::Run proto;
   proto.set_name(RunName(run.workspace, run.name));
@@ -56,6 +65,11 @@ v1::Run ToProto(const Run& run) {
   proto.set_worker(run.worker);
   proto.set_etag(EtagOf(run.last_seq, run.update_time));
   proto.set_experiment(ExperimentName(run.workspace, run.experiment_uid));
+  if (run.registered_version > 0) {
+    proto.set_registered_version(
+        absl::StrCat(RegisteredModelName(run.workspace, proto.spec().register_to()), "/versions/",
+                     run.registered_version));
+  }
   return proto;
 }
 

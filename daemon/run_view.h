@@ -21,11 +21,17 @@ std::string RunName(const std::string& workspace, const std::string& name);
 // `workspaces/{workspace}/experiments/{uid}`
 std::string ExperimentName(const std::string& workspace, const std::string& uid);
 
+// `workspaces/{workspace}/registeredModels/{model}`
+std::string RegisteredModelName(const std::string& workspace, const std::string& model);
+
 // Folders of a run, relative to the artifact root.
 std::string ArtifactPath(const std::string& workspace, const std::string& name);
 // `<run folder>/artifacts/<last part of the experiment's path>/checkpoints`
 std::string CheckpointsPath(const std::string& workspace, const std::string& name,
                             const std::string& experiment_path);
+// Where a run's final weights lie as a version of a model.
+std::string RegisterPath(const std::string& workspace, const std::string& model,
+                         const std::string& run);
 
 v1::Run ToProto(const Run& run);
 v1::RunEvent ToProto(const Event& event);

@@ -119,6 +119,7 @@ struct Server::State {
         reader(read_pool.get()),
         loop_reader(loop_pool.get()),
         listing(read_pool.get()),
+        registry(read_pool.get()),
         edits(read_pool.get()),
         admission(create_pool.get(), QuotaLimitsOf(config)),
         loop_admission(loop_pool.get(), QuotaLimitsOf(config)),
@@ -198,6 +199,7 @@ struct Server::State {
   IdentityStore identity;
   Reader reader, loop_reader;
   Listing listing;
+  Registry registry;
   EditStore edits;
   AdmissionStore admission, loop_admission;
   LeaseStore renewals, dispatch_leases, session_leases, loop_leases;
@@ -246,6 +248,7 @@ absl::Status Server::State::Build() {
   core.transitions = &transitions;
   core.reader = &reader;
   core.listing = &listing;
+  core.registry = &registry;
   core.edits = &edits;
   core.create_batcher = &create_batcher;
   core.report_batcher = &report_batcher;

@@ -13,6 +13,7 @@
 #include "db/leases.h"
 #include "db/listing.h"
 #include "db/reads.h"
+#include "db/registry.h"
 #include "db/transitions.h"
 #include "queue/lease.h"
 
@@ -31,6 +32,7 @@ struct ServiceCore {
   TransitionStore* transitions = nullptr;
   Reader* reader = nullptr;
   Listing* listing = nullptr;
+  Registry* registry = nullptr;
   EditStore* edits = nullptr;
 
   Batcher<NewRun, Admission>* create_batcher = nullptr;

@@ -1,5 +1,6 @@
 #include "daemon/validate_run.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -63,19 +64,6 @@ bool IsLabelKey(const std::string& key) {
   if (key.empty() || key.size() > kMaxLabelKey || !IsLower(key[0])) return false;
   for (const char c : key) {
     if (!IsLower(c) && !IsDigit(c) && c != '-' && c != '_' && c != '.') return false;
-  }
-  return true;
-}
-
-// `catalog.schema` or `catalog.schema.model`.
-bool IsRegisterTo(const std::string& text) {
-  const std::vector<std::string> parts = absl::StrSplit(text, '.');
-  if (parts.size() < 2 || parts.size() > 3 || text.size() > 255) return false;
-  for (const std::string& part : parts) {
-    if (part.empty()) return false;
-    for (const char c : part) {
-      if (!IsAlnum(c) && c != '_' && c != '-') return false;
-    }
   }
   return true;
 }
@@ -189,9 +177,15 @@ void CheckExperimentPath(const std::string& path, Checker* check) {
 
 void CheckIdentityFields(RunSpec* spec, const Identity& caller, const std::string& run_name,
                          Checker* check) {
-  check->Require(spec->register_to().empty() || IsRegisterTo(spec->register_to()),
-                 "run.spec.register_to",
-                 "must be in the format catalog.schema or catalog.schema.model_name");
+  if (!spec->register_to().empty()) {
+    const bool good = IsRegisteredModel(spec->register_to(), /*two_parts=*/true);
+    // A model that is not named is named like the run.
+    if (good && std::count(spec->register_to().begin(), spec->register_to().end(), '.') == 1) {
+      absl::StrAppend(spec->mutable_register_to(), ".", run_name);
+    }
+    check->Require(good && spec->register_to().size() <= kMaxModelName, "run.spec.register_to",
+                   "must be in the format catalog.schema or catalog.schema.model_name");
+  }
   if (spec->experiment_path().empty()) {
     spec->set_experiment_path(absl::StrCat("/Users/", caller.email, "/", run_name));
   } else {

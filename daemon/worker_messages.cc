@@ -1,5 +1,6 @@
 #include "daemon/worker_messages.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
@@ -18,6 +19,7 @@ constexpr size_t kMaxStderrTail = 4 << 10;
 constexpr size_t kMaxMessage = 2 << 10;
 constexpr size_t kMaxFailureCode = 63;
 constexpr size_t kMaxFileName = 255;
+constexpr size_t kSha256HexBytes = 64;
 
 absl::Status Bad(const std::string& what) {
   return InvalidArgument({{"items.reports", what, "BAD_REPORT"}});
@@ -150,6 +152,11 @@ AttemptEnd ToAttemptEnd(const v1::AttemptEnd& proto) {
     end.failure.stderr_tail = LastLines(end.failure.stderr_tail, kMaxStderrTail);
   }
   end.lost = proto.lost();
+  if (proto.has_model()) {
+    end.model = ModelFiles{OneLine(proto.model().checkpoint(), kMaxMessage),
+                           std::max<int64_t>(0, proto.model().size_bytes()),
+                           OneLine(proto.model().manifest_sha256(), kSha256HexBytes)};
+  }
   return end;
 }
 
@@ -161,6 +168,9 @@ v1::Lease ToProto(const LeasedRun& lease) {
   proto.set_artifact_path(ArtifactPath(lease.workspace, lease.name));
   proto.set_checkpoints_path(CheckpointsPath(lease.workspace, lease.name, lease.experiment_path));
   proto.set_resume_from(lease.resume_from);
+  if (!proto.spec().register_to().empty()) {
+    proto.set_register_path(RegisterPath(lease.workspace, proto.spec().register_to(), lease.name));
+  }
   proto.set_desired_stop(static_cast<v1::StopKind>(lease.stop_requested));
   proto.set_acked_report(lease.acked_report);
   return proto;

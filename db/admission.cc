@@ -36,7 +36,7 @@ std::vector<size_t> TakeDistinct(const std::vector<NewRun>& runs, std::vector<si
 pqxx::result AdmitDistinct(pqxx::transaction_base& tx, const std::vector<NewRun>& runs,
                            const std::vector<size_t>& taken, const QuotaLimits& limits) {
   ArrayText workspace, owner, gpus, priority, name, uid, request, hash, spec, model, experiment,
-      labels, retries, seconds, kept, message, gpu_type, cpus, memory;
+      labels, retries, seconds, kept, message, gpu_type, cpus, memory, register_to;
   for (const size_t i : taken) {
     const NewRun& run = runs[i];
     workspace.Add(run.workspace_id);
@@ -54,6 +54,7 @@ pqxx::result AdmitDistinct(pqxx::transaction_base& tx, const std::vector<NewRun>
     model.Add(run.model);
     experiment.Add(run.experiment_path);
     labels.Add(run.labels_json);
+    register_to.Add(run.register_to);
     retries.Add(run.max_retries);
     seconds.Add(run.max_run_seconds);
     kept.Add(run.checkpoints_kept);
@@ -63,7 +64,7 @@ pqxx::result AdmitDistinct(pqxx::transaction_base& tx, const std::vector<NewRun>
                           name.str(), uid.str(), request.str(), hash.str(), spec.str(), model.str(),
                           experiment.str(), labels.str(), retries.str(), seconds.str(), kept.str(),
                           message.str(), limits.active, limits.holding, gpu_type.str(), cpus.str(),
-                          memory.str());
+                          memory.str(), register_to.str());
 }
 
 }  // namespace
@@ -100,6 +101,8 @@ absl::Status AdmissionStore::AdmitInTransaction(pqxx::transaction_base& tx,
         admission.outcome = Admission::Outcome::kRequestIdReused;
       } else if (outcome == "NAME_TAKEN") {
         admission.outcome = Admission::Outcome::kNameTaken;
+      } else if (outcome == "MODEL_TAKEN") {
+        admission.outcome = Admission::Outcome::kModelTaken;
       } else if (outcome == "QUOTA_REACHED") {
         admission.outcome = Admission::Outcome::kQuotaReached;
         refused.push_back(item);

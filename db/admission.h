@@ -32,6 +32,8 @@ struct NewRun {
   std::string spec;
   std::string model;
   std::string experiment_path;
+  // Name of the model that the run registers a version of; empty for none.
+  std::string register_to;
   // A JSON object of strings.
   std::string labels_json;
   int max_retries = 0;
@@ -49,6 +51,8 @@ struct Admission {
     kRequestIdReused,
     // The name is or was in use.
     kNameTaken,
+    // The model it would register is another owner's.
+    kModelTaken,
     // `active` of `active_limit` are in use.
     kQuotaReached,
   };

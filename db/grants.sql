@@ -9,6 +9,8 @@ begin
     -- The update is that of "insert or find": it changes nothing.
     grant insert, update (path) on experiments to finetuned_daemon;
     grant insert, update (gpus) on shapes to finetuned_daemon;
+    grant insert, update (name, last_version) on registered_models to finetuned_daemon;
+    grant insert on model_versions to finetuned_daemon;
     grant insert on run_specs, run_queue, create_requests, checkpoints, run_events to finetuned_daemon;
     -- Row locks need a right to update; queue rows are locked by those who claim them.
     grant update on run_queue, checkpoints to finetuned_daemon;

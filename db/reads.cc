@@ -45,6 +45,7 @@ Run RunOf(const pqxx::row& row) {
   run.max_run_seconds = row["max_run_seconds"].as<int64_t>();
   run.latest_checkpoint = row["latest_checkpoint"].c_str();
   run.worker = row["worker"].c_str();
+  run.registered_version = row["registered_version"].as<int>();
   return run;
 }
 

@@ -136,6 +136,18 @@ CREATE TABLE public.leases (
 )
 WITH (fillfactor='60');
 
+CREATE TABLE public.model_versions (
+    model_id bigint NOT NULL,
+    version integer NOT NULL,
+    run_id bigint NOT NULL,
+    checkpoint text NOT NULL,
+    size_bytes bigint NOT NULL,
+    manifest_sha256 text NOT NULL,
+    create_time timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT model_versions_size_bytes_check CHECK ((size_bytes >= 0)),
+    CONSTRAINT model_versions_version_check CHECK ((version > 0))
+);
+
 CREATE TABLE public.owners (
     owner_id bigint NOT NULL,
     workspace_id bigint NOT NULL,
@@ -164,6 +176,25 @@ CREATE SEQUENCE public.queue_positions
     NO MINVALUE
     NO MAXVALUE
     CACHE 1;
+
+CREATE TABLE public.registered_models (
+    model_id bigint NOT NULL,
+    workspace_id bigint NOT NULL,
+    owner_id bigint NOT NULL,
+    name text NOT NULL,
+    last_version integer DEFAULT 0 NOT NULL,
+    create_time timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT registered_models_last_version_check CHECK ((last_version >= 0))
+);
+
+ALTER TABLE public.registered_models ALTER COLUMN model_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.registered_models_model_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 CREATE TABLE public.run_attempts (
     run_id bigint NOT NULL,
@@ -269,6 +300,7 @@ CREATE TABLE public.runs (
     failure bytea,
     experiment_id bigint NOT NULL,
     delete_time timestamp with time zone,
+    registered_model_id bigint,
     CONSTRAINT end_time_exactly_when_terminal CHECK (((end_time IS NOT NULL) = (state = ANY (ARRAY['COMPLETED'::public.run_state, 'FAILED'::public.run_state, 'STOPPED'::public.run_state])))),
     CONSTRAINT failure_only_when_failed CHECK (((failure IS NULL) OR (state = 'FAILED'::public.run_state))),
     CONSTRAINT no_stop_requested_while_waiting CHECK (((stop_requested IS NULL) OR (state <> ALL (ARRAY['PENDING'::public.run_state, 'PAUSED'::public.run_state])))),
@@ -402,11 +434,23 @@ ALTER TABLE ONLY public.installation
 ALTER TABLE ONLY public.leases
     ADD CONSTRAINT leases_pkey PRIMARY KEY (run_id);
 
+ALTER TABLE ONLY public.model_versions
+    ADD CONSTRAINT model_versions_pkey PRIMARY KEY (model_id, version);
+
+ALTER TABLE ONLY public.model_versions
+    ADD CONSTRAINT model_versions_run_id_key UNIQUE (run_id);
+
 ALTER TABLE ONLY public.owners
     ADD CONSTRAINT owners_pkey PRIMARY KEY (owner_id);
 
 ALTER TABLE ONLY public.owners
     ADD CONSTRAINT owners_workspace_id_email_key UNIQUE (workspace_id, email);
+
+ALTER TABLE ONLY public.registered_models
+    ADD CONSTRAINT registered_models_pkey PRIMARY KEY (model_id);
+
+ALTER TABLE ONLY public.registered_models
+    ADD CONSTRAINT registered_models_workspace_id_name_key UNIQUE (workspace_id, name);
 
 ALTER TABLE ONLY public.run_attempts
     ADD CONSTRAINT run_attempts_pkey PRIMARY KEY (run_id, epoch);
@@ -467,6 +511,10 @@ ALTER TABLE ONLY public.workspaces
 
 CREATE INDEX experiments_of_workspace ON public.experiments USING btree (workspace_id, experiment_id);
 
+CREATE INDEX registered_models_of_owner ON public.registered_models USING btree (owner_id, model_id) WHERE (last_version > 0);
+
+CREATE INDEX registered_models_of_workspace ON public.registered_models USING btree (workspace_id, model_id) WHERE (last_version > 0);
+
 CREATE INDEX runs_active_of_owner ON public.runs USING btree (owner_id) WHERE (state = ANY (ARRAY['PENDING'::public.run_state, 'QUEUED'::public.run_state, 'STARTING'::public.run_state, 'RUNNING'::public.run_state, 'TERMINATING'::public.run_state]));
 
 CREATE INDEX runs_experiments_of_owner ON public.runs USING btree (owner_id, experiment_id);
@@ -507,8 +555,20 @@ ALTER TABLE ONLY public.leases
 ALTER TABLE ONLY public.leases
     ADD CONSTRAINT leases_worker_id_fkey FOREIGN KEY (worker_id) REFERENCES public.workers(worker_id);
 
+ALTER TABLE ONLY public.model_versions
+    ADD CONSTRAINT model_versions_model_id_fkey FOREIGN KEY (model_id) REFERENCES public.registered_models(model_id);
+
+ALTER TABLE ONLY public.model_versions
+    ADD CONSTRAINT model_versions_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.runs(run_id);
+
 ALTER TABLE ONLY public.owners
     ADD CONSTRAINT owners_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(workspace_id);
+
+ALTER TABLE ONLY public.registered_models
+    ADD CONSTRAINT registered_models_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES public.owners(owner_id);
+
+ALTER TABLE ONLY public.registered_models
+    ADD CONSTRAINT registered_models_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(workspace_id);
 
 ALTER TABLE ONLY public.run_attempts
     ADD CONSTRAINT run_attempts_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.runs(run_id);
@@ -527,6 +587,9 @@ ALTER TABLE ONLY public.runs
 
 ALTER TABLE ONLY public.runs
     ADD CONSTRAINT runs_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES public.owners(owner_id);
+
+ALTER TABLE ONLY public.runs
+    ADD CONSTRAINT runs_registered_model_id_fkey FOREIGN KEY (registered_model_id) REFERENCES public.registered_models(model_id);
 
 ALTER TABLE ONLY public.runs
     ADD CONSTRAINT runs_shape_id_fkey FOREIGN KEY (shape_id) REFERENCES public.shapes(shape_id);

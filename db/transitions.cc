@@ -26,6 +26,8 @@ struct Move {
   int trainer_failures = 0;
   int infra_losses = 0;
   std::string state_reason;
+  // Registered with it.
+  std::optional<ModelFiles> model;
 };
 
 // Locks the owners of runs that may stop being active; returns those that have a holding limit.
@@ -61,9 +63,28 @@ std::map<int64_t, RunSnapshot> LockRuns(pqxx::transaction_base& tx, const std::s
     run.acked_report = row["acked_report"].as<int64_t>();
     run.has_checkpoint = row["has_checkpoint"].as<bool>();
     run.overdue = row["overdue"].as<bool>();
+    run.registers = row["registers"].as<bool>();
     runs[run.run_id] = run;
   }
   return runs;
+}
+
+// Stores what completed runs register, as the next versions of their models.
+void RegisterModels(pqxx::transaction_base& tx, const std::vector<Move>& moves) {
+  std::set<int64_t> ids;
+  ArrayText run_id, checkpoint, size_bytes, sha256;
+  for (const Move& move : moves) {
+    if (!move.model.has_value()) continue;
+    ids.insert(move.run_id);
+    run_id.Add(move.run_id);
+    checkpoint.Add(move.model->checkpoint);
+    size_bytes.Add(move.model->size_bytes);
+    sha256.Add(move.model->manifest_sha256);
+  }
+  if (ids.empty()) return;
+  tx.exec_prepared(kLockModelsOfRuns.name, ArrayOf(ids));
+  tx.exec_prepared(kRegisterVersions.name, run_id.str(), checkpoint.str(), size_bytes.str(),
+                   sha256.str());
 }
 
 // Writes the moves, and lets the next runs of owners with a holding limit into the queue.
@@ -89,6 +110,7 @@ void ApplyMoves(pqxx::transaction_base& tx, const std::vector<Move>& moves,
   tx.exec_prepared(kApplyTransitions.name, run_id.str(), state.str(), event.str(), message.str(),
                    ends.str(), stop.str(), detail.str(), failure.str(), failures.str(),
                    losses.str(), reason.str(), frees.str());
+  RegisterModels(tx, moves);
   if (!limited_owners.empty()) {
     tx.exec_prepared(kReleaseRuns.name, ArrayOf(limited_owners), holding_limit);
   }
@@ -106,6 +128,7 @@ absl::StatusOr<Move> MoveAtAttemptEnd(const RunSnapshot& run, const AttemptEnd& 
   move.ends_attempt = true;
   move.trainer_failures = decision.trainer_failures;
   move.infra_losses = decision.infra_losses;
+  if (run.registers && decision.event == EventType::kCompleted) move.model = end.model;
   if (decision.event == EventType::kFailed || decision.event == EventType::kRequeued) {
     move.detail = encoder.event_detail(decision.failure);
     move.state_reason = decision.message;

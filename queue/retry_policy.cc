@@ -85,6 +85,15 @@ AttemptDecision DecideAttemptEnd(const RunSnapshot& run, const AttemptEnd& end, 
     decision.message = CanceledMessage();
     return decision;
   }
+  if (end.finished && run.registers && !end.model.has_value()) {
+    // Trained, and its weights are not where they were asked for. They can still be put there.
+    AttemptEnd unregistered = end;
+    unregistered.finished = false;
+    unregistered.lost = true;
+    unregistered.failure.code = "MODEL_NOT_REGISTERED";
+    unregistered.failure.message = "The worker has not put the final weights in their place.";
+    return DecideAttemptEnd(run, unregistered, infra_retries);
+  }
   if (end.finished) {
     decision.transition = RunTransition::kComplete;
     decision.event = EventType::kCompleted;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -32,6 +33,14 @@ struct Failure {
   std::string stderr_tail;
 };
 
+// The final weights that a worker has put beside the registered models; as
+// finetuned.v1.ModelFiles.
+struct ModelFiles {
+  std::string checkpoint;
+  int64_t size_bytes = 0;
+  std::string manifest_sha256;
+};
+
 // How an attempt ended; as finetuned.v1.AttemptEnd.
 struct AttemptEnd {
   bool finished = false;
@@ -44,6 +53,8 @@ struct AttemptEnd {
   Failure failure;
   // Nobody knows the exit status: the lease expired, or the worker's host restarted.
   bool lost = false;
+  // With `finished`, where the run registers a model.
+  std::optional<ModelFiles> model;
 };
 
 // What follows.

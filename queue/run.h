@@ -58,6 +58,8 @@ struct Run {
   std::string latest_checkpoint;
   // The worker that holds its lease; empty without one.
   std::string worker;
+  // Of the model it has registered, by its spec's register_to; 0 for none.
+  int registered_version = 0;
 };
 
 // Differs whenever the run has changed.
@@ -82,6 +84,8 @@ struct RunSnapshot {
   bool has_checkpoint = false;
   // Whether the wall-clock limit is over.
   bool overdue = false;
+  // Whether it registers a model when it completes.
+  bool registers = false;
 
   // Whether a worker session may still write for this attempt. Everything a worker writes is fenced
   // by this, in the transaction that writes.

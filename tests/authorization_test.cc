@@ -36,6 +36,8 @@ const std::map<std::string, Roles>& WhoMayCall() {
       {"ExperimentService/ListExperiments", {"reader", "user", "admin"}},
       {"ExperimentService/GetExperiment", {"reader", "user", "admin"}},
       {"ModelService/ListModels", {"reader", "user", "admin"}},
+      {"ModelService/ListRegisteredModels", {"reader", "user", "admin"}},
+      {"ModelService/GetRegisteredModel", {"reader", "user", "admin"}},
       {"WorkspaceService/GetWorkspace", {"reader", "user", "admin"}},
       {"WorkspaceService/UpdateWorkspace", {"admin"}},
       {"WorkerService/OpenSession", {"worker"}},

@@ -47,6 +47,11 @@ TEST(Plans, EveryListingUsesAnIndex) {
           ") s;"
           "insert into run_events (run_id, seq, event_time, epoch, type, message, detail) "
           "select run_id, s, create_time, 1, 'OTHER', 'x', '' from runs, generate_series(1, 3) s;"
+          "insert into registered_models (workspace_id, owner_id, name, last_version) "
+          "select 1, 1 + s % 100, 'a.b.m' || s, 3 from generate_series(1, 20000) s;"
+          "insert into model_versions (model_id, version, run_id, checkpoint, size_bytes, "
+          "manifest_sha256) select (run_id + 2) / 3, 1 + (run_id + 2) % 3, run_id, 'c', 0, '' "
+          "from runs;"
           "analyze"));
   std::vector<Row> rows;
   for (const char* newest : {"true", "false"}) {
@@ -62,10 +67,16 @@ TEST(Plans, EveryListingUsesAnIndex) {
     rows.push_back({kFindRuns, absl::StrCat("'{run-1,run-2}', 1, ", sees, ", 1")});
     rows.push_back({kGetExperiments, absl::StrCat("'{1,2}', ", sees, ", 1")});
     rows.push_back({kCancelableRuns, absl::StrCat("1, ", sees, ", 1, 100")});
+    rows.push_back({kFindRegisteredModel, absl::StrCat("1, 'a.b.m7', ", sees, ", 1")});
   }
   rows.push_back({kRunsWithLabels, "1, '{\"n\": \"12\"}', 2000", true});
   rows.push_back({kGetRuns, "'{1,2,3}'"});
   rows.push_back({kListExperimentsOfOwner, "1, 1000, 51"});
+  rows.push_back({kListRegisteredModelsOfWorkspace, "1, 1000000, 51"});
+  rows.push_back({kListRegisteredModelsOfOwner, "1, 1000000, 51"});
+  rows.push_back({kGetRegisteredModels, "'{1,2,3}'"});
+  rows.push_back({kListModelVersions, "7, 100"});
+  rows.push_back({kModelOwner, "1, 'a.b.m7'"});
   rows.push_back({kListEvents, "1, 0, 100"});
   rows.push_back({kWatchRuns, "'{1,2,3}'"});
   rows.push_back({kActiveRuns, "1"});
@@ -80,12 +91,11 @@ TEST(Plans, EveryListingUsesAnIndex) {
       for (size_t at = plan.find("\"Seq Scan\""); at != std::string::npos;
            at = plan.find("\"Seq Scan\"", at + 1)) {
         const std::string node = plan.substr(at, 300);
-        EXPECT_EQ(node.find("\"Relation Name\": \"runs\""), std::string::npos)
-            << row.query.name << " (" << row.arguments << "), " << mode << ":\n"
-            << plan;
-        EXPECT_EQ(node.find("\"Relation Name\": \"run_events"), std::string::npos)
-            << row.query.name << ", " << mode << ":\n"
-            << plan;
+        for (const char* large : {"runs\"", "run_events", "registered_models", "model_versions"}) {
+          EXPECT_EQ(node.find(absl::StrCat("\"Relation Name\": \"", large)), std::string::npos)
+              << row.query.name << " (" << row.arguments << "), " << mode << ":\n"
+              << plan;
+        }
       }
     }
   }

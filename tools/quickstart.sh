@@ -65,7 +65,7 @@ print(json.load(sys.stdin)["checkpoints"][0]["path"])')
 finetune run create \
   --model finetuned/tiny-llama --task instruction \
   --train-data "$work/data/pairs.jsonl" --eval-data "$work/data/pairs-eval.jsonl" \
-  --custom-weights "$checkpoint" \
+  --custom-weights "$checkpoint" --register-to quickstart.models.documentation \
   --duration 150ba --save-interval 50ba --learning-rate 0.001 --context-length 128 \
   --experiment "/quickstart/instruct" --label quickstart=instruct -o name >"$work/instruct.name"
 instruct=$(cat "$work/instruct.name")
@@ -81,6 +81,7 @@ cat <<TXT
    $bin/finetune run events $instruct
    $bin/finetune run checkpoints $instruct
    $bin/finetune run logs $instruct
+   $bin/finetune model get quickstart.models.documentation
    ls -R $data_dir/artifacts/workspaces/default/runs/$instruct/artifacts
 TXT
 if [ "$keep" = yes ] && [ -n "$dev_pid" ]; then

@@ -213,13 +213,14 @@ class AgentTest : public ::testing::Test {
     agent_.reset();
     return exit_code_;
   }
-  void Offer(int64_t run, int64_t epoch = 1) {
+  void Offer(int64_t run, int64_t epoch = 1, const std::string& register_path = "") {
     v1::Lease lease;
     lease.mutable_attempt()->set_run_id(run);
     lease.mutable_attempt()->set_epoch(epoch);
     lease.set_run("workspaces/w/runs/r" + std::to_string(run));
     lease.set_artifact_path("runs/" + std::to_string(run));
     lease.set_checkpoints_path("runs/" + std::to_string(run) + "/checkpoints");
+    lease.set_register_path(register_path);
     lease.mutable_spec()->mutable_compute()->set_cpus(1);
     MutexLock lock(daemon_.mutex);
     daemon_.offers.push_back(lease);
@@ -284,6 +285,33 @@ TEST_F(AgentTest, ARunGoesFromItsLeaseToItsEnd) {
   EXPECT_TRUE(Eventually([&] { return AttemptDir::List(config_.work_dir())->empty(); }));
   EXPECT_EQ(EndAgent(), Agent::kExitOk);
   EXPECT_TRUE(daemon_.draining);
+}
+
+TEST_F(AgentTest, TheFinalWeightsAreCopiedToWhereTheyAreRegistered) {
+  Script(kGoodTrainer);
+  StartAgent();
+  Offer(7, 1, "models/a.b.c/r7");
+  const v1::AttemptEnd end = End(7);
+  EXPECT_TRUE(end.finished());
+  EXPECT_EQ(end.model().checkpoint(), "ep1-ba2");
+  EXPECT_EQ(end.model().size_bytes(), 2);
+  EXPECT_EQ(*ReadFile(daemon_.root + "/models/a.b.c/r7/m", 10), "m\n");
+  EXPECT_TRUE(FileExists(daemon_.root + "/models/a.b.c/r7/manifest.json"));
+  EXPECT_EQ(EndAgent(), Agent::kExitOk);
+}
+
+TEST_F(AgentTest, WeightsThatCannotBeRegisteredAreTriedAgainByTheNextAttempt) {
+  Script(kGoodTrainer);
+  StartAgent();
+  // Leads through a file.
+  ASSERT_TRUE(WriteFileAtomically(daemon_.root + "/models", "not a folder").ok());
+  Offer(7, 1, "models/a.b.c/r7");
+  const v1::AttemptEnd end = End(7);
+  EXPECT_FALSE(end.finished());
+  EXPECT_FALSE(end.has_model());
+  EXPECT_EQ(end.failure().code(), "MODEL_NOT_REGISTERED");
+  EXPECT_EQ(end.failure().attribution(), v1::Failure::INFRASTRUCTURE);
+  EXPECT_EQ(EndAgent(), Agent::kExitOk);
 }
 
 TEST_F(AgentTest, AFailureCarriesItsWordsAndTheEndOfStandardError) {

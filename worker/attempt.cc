@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "base/backoff.h"
 #include "base/file.h"
 #include "base/logging.h"
@@ -249,6 +250,28 @@ absl::Status Attempt::KeepLines(const std::vector<EventTail::Line>& lines) {
 }
 
 absl::Status Attempt::PublishLine(const CheckpointLine& line, Journal::Entry& entry) {
+  absl::StatusOr<v1::RunEvent> event = TryWhileHeld("a checkpoint", line.name, [&] {
+    return publisher_.Publish(lease_, line, [this] { return MayPublish(); });
+  });
+  if (absl::IsCancelled(event.status())) return event.status();
+  if (event.ok()) {
+    entry.event = *std::move(event);
+    *entry.event->mutable_worker_time() = ToProtoTime(options_.clock->Now());
+    facts_.checkpoint_name = line.name;
+    facts_.checkpoint_step = line.step;
+    facts_.publish_error.clear();
+  } else {
+    facts_.publish_error =
+        CutUtf8(ToValidUtf8(std::string(event.status().message())), kPublishErrorBytes);
+    entry.event = OtherEvent("checkpoint " + line.name + " not published: " + facts_.publish_error,
+                             options_.clock->Now());
+  }
+  return absl::OkStatus();
+}
+
+template <typename Publish>
+auto Attempt::TryWhileHeld(const char* what, const std::string& name, const Publish& publish)
+    -> decltype(publish()) {
   Backoff backoff({absl::Milliseconds(200), absl::Seconds(10)});
   int failures = 0;
   while (true) {
@@ -257,26 +280,18 @@ absl::Status Attempt::PublishLine(const CheckpointLine& line, Journal::Entry& en
       if (!WaitAndGoOn(absl::Milliseconds(200))) return absl::CancelledError("abandoned");
       continue;
     }
-    absl::StatusOr<v1::RunEvent> event =
-        publisher_.Publish(lease_, line, [this] { return MayPublish(); });
-    if (event.ok()) {
-      entry.event = *std::move(event);
-      *entry.event->mutable_worker_time() = ToProtoTime(options_.clock->Now());
-      facts_.checkpoint_name = line.name;
-      facts_.checkpoint_step = line.step;
-      facts_.publish_error.clear();
-      return absl::OkStatus();
+    auto result = publish();
+    if (result.ok()) return result;
+    const absl::Status& status = result.status();
+    // The right was lost on the way.
+    if ((absl::IsFailedPrecondition(status) || absl::IsCancelled(status)) && !MayPublish()) {
+      continue;
     }
-    Log(LogLevel::kWarning, "a checkpoint cannot be published",
-        {{"run", lease_.run()}, {"checkpoint", line.name}, {"error", event.status()}});
-    if (absl::IsFailedPrecondition(event.status()) && !MayPublish()) continue;
-    if (IsFinal(event.status()) || ++failures >= options_.publish_tries) {
-      facts_.publish_error =
-          CutUtf8(ToValidUtf8(std::string(event.status().message())), kPublishErrorBytes);
-      entry.event =
-          OtherEvent("checkpoint " + line.name + " not published: " + facts_.publish_error,
-                     options_.clock->Now());
-      return absl::OkStatus();
+    Log(LogLevel::kWarning, absl::StrCat(what, " cannot be published"),
+        {{"run", lease_.run()}, {"checkpoint", name}, {"error", status}});
+    if (IsFinal(status) || ++failures >= options_.publish_tries) {
+      // Whatever it was: CANCELLED is for being abandoned.
+      return absl::IsCancelled(status) ? absl::AbortedError(status.message()) : status;
     }
     if (!WaitAndGoOn(backoff.Next())) return absl::CancelledError("abandoned");
   }
@@ -293,8 +308,8 @@ void Attempt::RecordEnd(const Observation& observation) {
     MutexLock lock(mutex_);
     notes = notes_;
   }
-  const v1::AttemptEnd end =
-      MakeEnd(facts_, notes, observation, ReadLastWords(), options_.clock->Now());
+  v1::AttemptEnd end = MakeEnd(facts_, notes, observation, ReadLastWords(), options_.clock->Now());
+  if (end.finished() && !lease_.register_path().empty() && !RegisterModel(end)) return;
   if (!StoreEnd(end)) return;
   Log(LogLevel::kInfo, "trainer ended",
       {{"run", lease_.run()},
@@ -306,6 +321,19 @@ void Attempt::RecordEnd(const Observation& observation) {
        {"max_rss_bytes", observation.exit.max_rss_bytes},
        {"failure", end.failure().code()}});
   options_.on_change();
+}
+
+bool Attempt::RegisterModel(v1::AttemptEnd& end) {
+  const auto files = TryWhileHeld("a model", facts_.checkpoint_name, [this] {
+    return publisher_.Register(lease_, facts_.checkpoint_name, [this] { return MayPublish(); });
+  });
+  if (absl::IsCancelled(files.status())) return false;
+  if (files.ok()) {
+    *end.mutable_model() = *files;
+  } else {
+    MakeUnregistered(end, std::string(files.status().message()));
+  }
+  return true;
 }
 
 bool Attempt::StoreEnd(const v1::AttemptEnd& end) {

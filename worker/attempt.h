@@ -97,6 +97,14 @@ class Attempt {
   bool Drain(bool gone);
   absl::Status KeepLines(const std::vector<EventTail::Line>& lines);
   absl::Status PublishLine(const CheckpointLine& line, Journal::Entry& entry);
+  // Copies the final weights to where they are registered, and says so in `end`; or that they could
+  // not be. False when the attempt is not this agent's any more.
+  bool RegisterModel(v1::AttemptEnd& end);
+  // Tries for as long as the lease is or may be held and the error may pass. CANCELLED when the
+  // attempt is not this agent's any more.
+  template <typename Publish>
+  auto TryWhileHeld(const char* what, const std::string& name, const Publish& publish)
+      -> decltype(publish());
   void ResetTail();
   void PruneCheckpoints();
   LastWords ReadLastWords() const;

@@ -236,6 +236,13 @@ v1::AttemptEnd MakeNotStartedEnd(const AttemptNotes& notes, const std::string& w
   return end;
 }
 
+void MakeUnregistered(v1::AttemptEnd& end, const std::string& why) {
+  end.set_finished(false);
+  Set(*end.mutable_failure(), "MODEL_NOT_REGISTERED",
+      CutUtf8(ToValidUtf8("The final weights could not be registered: " + why), kMaxMessageBytes),
+      v1::Failure::INFRASTRUCTURE);
+}
+
 bool MustSelfStop(absl::Duration now, absl::Duration answered, absl::Duration self_stop) {
   return now - answered > self_stop;
 }

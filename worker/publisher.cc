@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <vector>
 
+#include "artifacts/copy_folder.h"
 #include "artifacts/publish.h"
 #include "base/logging.h"
 #include "base/status.h"
@@ -89,6 +90,50 @@ absl::StatusOr<v1::RunEvent> Publisher::Publish(const v1::Lease& lease, const Ch
   checkpoint.set_manifest_sha256(published.manifest_sha256);
   checkpoint.mutable_metrics()->insert(line.metrics.begin(), line.metrics.end());
   return event;
+}
+
+absl::StatusOr<v1::ModelFiles> Publisher::Register(const v1::Lease& lease,
+                                                   const std::string& checkpoint,
+                                                   const std::function<bool()>& may_publish) const {
+  PublishRequest request;
+  request.staging = Join(lease.artifact_path(),
+                         "attempts/" + std::to_string(lease.attempt().epoch()) + "/register");
+  request.target = lease.register_path();
+  request.epoch = lease.attempt().epoch();
+  request.may_publish = may_publish;
+  FT_ASSIGN_OR_RETURN(const Published saved,
+                      ReadPublished(store_, Join(lease.checkpoints_path(), checkpoint)));
+  if (saved.manifest.also.empty()) {
+    return absl::InvalidArgumentError("checkpoint " + checkpoint +
+                                      " has no folder in the Hugging Face layout");
+  }
+  const std::string weights = Join(lease.checkpoints_path(), saved.manifest.also.begin()->first);
+  FT_ASSIGN_OR_RETURN(const Published source, ReadPublished(store_, weights));
+  absl::StatusOr<Published> published = ReadPublished(store_, request.target);
+  // Perhaps this attempt has put it there already and could not say so. What a crash has left half
+  // copied is still in its staging folder.
+  const bool done = published.ok() && published->manifest.source == request.staging &&
+                    absl::IsNotFound(store_.Head(request.staging).status());
+  if (!done) {
+    FT_RETURN_IF_ERROR(CopyFolder(store_, weights, request.staging, may_publish));
+    published = PublishFolder(store_, request);
+    FT_RETURN_IF_ERROR(published.status());
+  }
+  const auto same = [](const Manifest::File& a, const Manifest::File& b) {
+    return a.path == b.path && a.size_bytes == b.size_bytes && a.sha256 == b.sha256;
+  };
+  const std::vector<Manifest::File>& copied = published->manifest.files;
+  if (!std::equal(copied.begin(), copied.end(), source.manifest.files.begin(),
+                  source.manifest.files.end(), same)) {
+    FT_RETURN_IF_ERROR(store_.Delete(request.target));
+    return absl::DataLossError("the weights of checkpoint " + checkpoint +
+                               " do not match their manifest");
+  }
+  v1::ModelFiles files;
+  files.set_checkpoint(checkpoint);
+  files.set_size_bytes(published->manifest.SizeBytes());
+  files.set_manifest_sha256(published->manifest_sha256);
+  return files;
 }
 
 absl::Status Publisher::Prune(const v1::Lease& lease, int64_t newest_step) const {

@@ -28,6 +28,13 @@ class Publisher {
   absl::StatusOr<v1::RunEvent> Publish(const v1::Lease& lease, const CheckpointLine& line,
                                        const std::function<bool()>& may_publish) const;
 
+  // Copies the weights of a published checkpoint, its folder in the Hugging Face layout, to
+  // `lease.register_path`, where they are complete and durable from the first moment. May be
+  // repeated as Publish; errors as there, and INVALID_ARGUMENT for a checkpoint without such a
+  // folder, DATA_LOSS for one that does not match its manifest.
+  absl::StatusOr<v1::ModelFiles> Register(const v1::Lease& lease, const std::string& checkpoint,
+                                          const std::function<bool()>& may_publish) const;
+
   // Deletes this run's published checkpoints older than the newest `spec.save_num_to_keep`. To be
   // called when the newest, `newest_step`, is acknowledged. Later ones, and those of other runs,
   // are left alone.

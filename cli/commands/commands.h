@@ -107,6 +107,12 @@ struct ListExperimentsFlags {
 absl::StatusOr<int> ListExperiments(Session& session, const ListExperimentsFlags& flags);
 absl::StatusOr<int> GetExperiment(Session& session, const std::string& name);
 
+struct ListRegisteredModelsFlags {
+  int64_t limit = 100;
+};
+absl::StatusOr<int> ListRegisteredModels(Session& session, const ListRegisteredModelsFlags& flags);
+absl::StatusOr<int> GetRegisteredModel(Session& session, const std::string& name);
+
 absl::StatusOr<int> ListModels(Session& session);
 
 absl::StatusOr<int> ShowWorkspace(Session& session);

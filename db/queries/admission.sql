@@ -7,18 +7,18 @@ from owners where owner_id = any($1::bigint[]) order by owner_id for no key upda
 
 -- name: admit_runs
 -- Admits, refuses or recognises each request of a batch; one row each. A request seen before is answered first, then
--- a name clash, then the quota, so that neither a replay nor a clash touches the counter. The counter moves by what was
--- really inserted. Outcome NAME_RACE: another owner took the name while this statement ran; its quota slot was not
--- used, so the caller runs the refused ones of that owner again.
+-- a name clash, then a model of somebody else, then the quota, so that none but what is admitted touches the counter. The
+-- counter moves by what was really inserted. Outcome NAME_RACE: another owner took the name of the run or of the model
+-- while this statement ran; its quota slot was not used, so the caller runs the refused ones of that owner again.
 with input as materialized (
   select * from unnest(
       $1::bigint[], $2::bigint[], $3::int[], $4::smallint[], $5::text[], $6::uuid[], $7::uuid[], $8::bytea[],
       $9::bytea[], $10::text[], $11::text[], $12::jsonb[], $13::int[], $14::bigint[], $15::int[], $16::text[],
-      $19::text[], $20::int[], $21::bigint[])
+      $19::text[], $20::int[], $21::bigint[], $22::text[])
     with ordinality as i(
       workspace_id, owner_id, gpus, priority, name, uid, request_id, request_hash,
       spec, model, experiment_path, labels, max_retries, max_run_seconds, checkpoints_kept, message,
-      gpu_type, cpus, memory_bytes, ordinal)
+      gpu_type, cpus, memory_bytes, register_to, ordinal)
 ),
 replayed as materialized (
   select i.ordinal, r.run_id, r.request_hash = i.request_hash as same
@@ -29,11 +29,18 @@ clashing as materialized (
   from input i join runs using (workspace_id, name)
   where i.ordinal not in (select ordinal from replayed)
 ),
+foreign_models as materialized (
+  select i.ordinal
+  from input i join registered_models m on (m.workspace_id, m.name) = (i.workspace_id, i.register_to)
+  where m.owner_id <> i.owner_id
+    and i.ordinal not in (select ordinal from replayed union all select ordinal from clashing)
+),
 ranked as (
   select i.*, o.active, coalesce(o.active_limit, $17::int) as active_limit,
          row_number() over (partition by i.owner_id order by i.ordinal) as place
   from input i join owners o using (owner_id)
-  where i.ordinal not in (select ordinal from replayed union all select ordinal from clashing)
+  where i.ordinal not in (select ordinal from replayed union all select ordinal from clashing
+                          union all select ordinal from foreign_models)
 ),
 admitted as materialized (
   select *, nextval(pg_get_serial_sequence('runs', 'run_id')) as run_id, nextval('queue_positions') as queue_pos,
@@ -67,18 +74,34 @@ made_shapes as (
   on conflict (gpus, gpu_type, cpus, memory_bytes) do update set gpus = excluded.gpus
   returning shape_id, gpus, gpu_type, cpus, memory_bytes
 ),
+known_models as (
+  select distinct m.model_id, m.workspace_id, m.owner_id, m.name
+  from admitted a join registered_models m on (m.workspace_id, m.name) = (a.workspace_id, a.register_to)
+),
+made_models as (
+  insert into registered_models (workspace_id, owner_id, name)
+  select distinct on (workspace_id, register_to) workspace_id, owner_id, register_to from admitted
+  where register_to <> '' and (workspace_id, register_to) not in (select workspace_id, name from known_models)
+  order by workspace_id, register_to, ordinal
+  on conflict (workspace_id, name) do update set name = excluded.name
+  returning model_id, workspace_id, owner_id, name
+),
 inserted as (
   insert into runs (run_id, workspace_id, owner_id, shape_id, priority, queue_pos, max_retries, max_run_time,
-                    checkpoints_kept, create_time, update_time, uid, name, model, experiment_id, labels)
+                    checkpoints_kept, create_time, update_time, uid, name, model, experiment_id, labels,
+                    registered_model_id)
     overriding system value
   select a.run_id, a.workspace_id, a.owner_id, s.shape_id, a.priority, a.queue_pos, a.max_retries,
          make_interval(secs => nullif(a.max_run_seconds, 0)), a.checkpoints_kept, a.now, a.now, a.uid, a.name, a.model,
-         e.experiment_id, a.labels
+         e.experiment_id, a.labels, m.model_id
   from admitted a
   join (select * from known_experiments union all select * from made_experiments) e
     on (e.workspace_id, e.path) = (a.workspace_id, a.experiment_path)
   join (select * from known_shapes union all select * from made_shapes) s
     on (s.gpus, s.gpu_type, s.cpus, s.memory_bytes) = (a.gpus, a.gpu_type, a.cpus, a.memory_bytes)
+  left join (select * from known_models union all select * from made_models) m
+    on (m.workspace_id, m.name) = (a.workspace_id, a.register_to)
+  where a.register_to = '' or m.owner_id = a.owner_id
   on conflict (workspace_id, name) do nothing
   returning run_id, owner_id, shape_id
 ),
@@ -110,6 +133,7 @@ select i.ordinal,
          when r.same then 'REPLAYED'
          when r.run_id is not null then 'REQUEST_ID_REUSED'
          when c.ordinal is not null then 'NAME_TAKEN'
+         when f.ordinal is not null then 'MODEL_TAKEN'
          when n.run_id is not null then 'ADMITTED'
          when a.run_id is not null then 'NAME_RACE'
          else 'QUOTA_REACHED'
@@ -120,6 +144,7 @@ select i.ordinal,
 from input i
 left join replayed r using (ordinal)
 left join clashing c using (ordinal)
+left join foreign_models f using (ordinal)
 left join ranked k using (ordinal)
 left join admitted a using (ordinal)
 left join inserted n on n.run_id = a.run_id

@@ -22,7 +22,8 @@ select r.run_id, w.name as workspace, o.email, r.name, r.uid, r.state, coalesce(
        e.uid as experiment_uid, r.max_retries, coalesce(extract(epoch from r.max_run_time), 0)::bigint as max_run_seconds,
        coalesce((select c.path from checkpoints c where c.run_id = r.run_id order by c.step desc limit 1), '')
          as latest_checkpoint,
-       coalesce((select k.name from leases l join workers k using (worker_id) where l.run_id = r.run_id), '') as worker
+       coalesce((select k.name from leases l join workers k using (worker_id) where l.run_id = r.run_id), '') as worker,
+       coalesce((select v.version from model_versions v where v.run_id = r.run_id), 0) as registered_version
 from unnest($1::bigint[]) with ordinality as i(run_id, ordinal)
 join runs r using (run_id)
 join workspaces w using (workspace_id)

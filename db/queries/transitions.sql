@@ -22,7 +22,8 @@ select r.run_id, r.state, r.epoch, r.last_seq, coalesce(r.stop_requested::text, 
        coalesce(l.expire_time < clock_timestamp(), false) as lease_expired,
        coalesce(a.acked_report, 0) as acked_report,
        exists (select from checkpoints c where c.run_id = r.run_id) as has_checkpoint,
-       coalesce(r.start_time + r.max_run_time < clock_timestamp(), false) as overdue
+       coalesce(r.start_time + r.max_run_time < clock_timestamp(), false) as overdue,
+       r.registered_model_id is not null as registers
 from runs r
 left join leases l using (run_id)
 left join run_attempts a on a.run_id = r.run_id and a.epoch = r.epoch

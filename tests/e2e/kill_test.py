@@ -122,6 +122,18 @@ class KillTest(unittest.TestCase):
         self.assertEqual(watched, events)
         return events
 
+    def check_model(self, name, run):
+        """The run has registered one version, which is a copy of its last checkpoint's weights."""
+        model = self.dev.ask("model", "get", name)
+        [version] = model["versions"]
+        self.assertEqual((version["version"], version["run"].rpartition("/")[2]), (1, run))
+        self.assertEqual(self.dev.ask("run", "get", run)["registered_version"], f"{model['name']}/versions/1")
+        newest = self.dev.ask("run", "checkpoints", run)["checkpoints"][0]
+        artifacts = self.dev.data_dir / "artifacts"
+        for file in ("config.json", "model.safetensors", "tokenizer.json"):
+            self.assertEqual((artifacts / version["path"] / file).read_bytes(),
+                             (artifacts / newest["huggingface_path"] / file).read_bytes(), file)
+
     def check_run(self, run, attempts):
         found = self.dev.ask("run", "get", run)
         self.assertEqual(found["state"], "COMPLETED")
@@ -174,7 +186,7 @@ class KillTest(unittest.TestCase):
         weights = self.dev.ask("run", "checkpoints", "pretrain")["checkpoints"][0]["path"]
         self.say(f"pretrain is COMPLETED: {weights}")
 
-        self.create_instruction_run("victim", "--custom-weights", weights)
+        self.create_instruction_run("victim", "--custom-weights", weights, "--register-to", "main.default.victim")
         sampler = support.TrainerSampler("victim")
         sampler.start()
         self.addCleanup(sampler.stop)
@@ -192,6 +204,7 @@ class KillTest(unittest.TestCase):
 
         events = self.check_log("victim", watch.events)
         self.check_run("victim", attempts=3)
+        self.check_model("main.default.victim", "victim")
         sampler.stop()
         self.check_attempts(events, sampler, attempts=3)
 
