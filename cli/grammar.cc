@@ -70,7 +70,7 @@ void AddCreate(Grammar& grammar, CLI::App& parent, const std::string& name) {
   command->add_option("--model", f.model, "Base model, organisation/model")->required();
   command
       ->add_option("--train-data", f.train_data,
-                   "Training data: a .jsonl file, or a folder with .txt files")
+                   "Training data: a .jsonl or .csv file, or a folder with .txt files")
       ->required();
   command->add_option("--eval-data", f.eval_data, "Evaluation data of the same form");
   command->add_option("--task", f.task,

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Callable, Iterator
 
-from trainer import examples, spec
-from trainer.data_errors import ProblemReport, not_enough_samples, problem
+from trainer import csv_rows, examples, spec
+from trainer.data_errors import Problem, ProblemReport, not_enough_samples, problem
 from trainer.tokenizer import ChatTemplateError, ModelTokenizer
 
 # The longest line accepted in a JSON Lines file. A line is held in memory as a whole; at 4 bytes a
@@ -82,7 +82,7 @@ class Reader:
             if task_type == spec.CONTINUED_PRETRAIN:
                 self._read_folder(path)
             else:
-                self._read_json_lines(path)
+                self._read_examples(path)
         except OSError as error:
             self._report.add(problem("DATA_NOT_READABLE", error, file=path))
         if not self._report.counts and len(self._data) < min_samples:
@@ -90,39 +90,31 @@ class Reader:
         self._report.raise_if_any()
         return self._data
 
-    def _read_json_lines(self, path: str) -> None:
-        if not path.endswith((".jsonl", ".json")):
+    def _read_examples(self, path: str) -> None:
+        if path.endswith((".jsonl", ".json")):
+            read = _json_lines
+        elif path.endswith(".csv"):
+            read = _csv_rows
+        else:
             self._report.add(problem("INVALID_FILE_EXTENSION", path, file=path))
             return
         count = 0
         with open(path, "rb") as file:
-            for number, raw in _lines(file):
-                if raw.strip():
-                    count += 1
-                    self._read_line(raw, path, number)
-                if number % 64 == 0:
+            for number, found in read(file, path):
+                count += 1
+                self._take(found, {"file": path, "line": number})
+                if count % 64 == 0:
                     self._check_stop()
         if count == 0:
             self._report.add(problem("NO_EXAMPLES", path, file=path))
 
-    def _read_line(self, raw: bytes, path: str, number: int) -> None:
-        place = {"file": path, "line": number}
-        if len(raw) > MAX_LINE_BYTES:
-            self._report.add(problem("LINE_TOO_LONG", MAX_LINE_BYTES, **place))
-            return
-        try:
-            example = json.loads(raw.decode("utf-8"))
-        except UnicodeDecodeError:
-            self._report.add(problem("NOT_UTF8", path, **place))
-            return
-        except (ValueError, RecursionError) as error:
-            self._report.add(problem("INVALID_JSON", _describe(error, raw), **place))
-            return
-        found = examples.check(example, **place)
-        if found is not None:
-            self._report.add(found)
+    def _take(self, found: object, place: dict) -> None:
+        """Adds an example, or reports what is wrong with it or with where it should be."""
+        fault = found if isinstance(found, Problem) else examples.check(found, **place)
+        if fault is not None:
+            self._report.add(fault)
         elif not self._report.counts:  # tokens of data that will be refused are not needed
-            self._add_example(example, place)
+            self._add_example(found, place)
 
     def _add_example(self, example: dict, place: dict) -> None:
         try:
@@ -166,6 +158,29 @@ class Reader:
         for start in range(0, whole, self._context_length):
             self._data.add(ids[start:start + self._context_length], 1, self._context_length)
         return ids[whole:]
+
+
+def _json_lines(file: BinaryIO, path: str) -> Iterator[csv_rows.Row]:
+    """The examples of a JSON Lines file with their lines, or what is wrong with a line."""
+    for number, raw in _lines(file):
+        if not raw.strip():
+            continue
+        place = {"file": path, "line": number}
+        if len(raw) > MAX_LINE_BYTES:
+            yield number, problem("LINE_TOO_LONG", MAX_LINE_BYTES, **place)
+            continue
+        try:
+            example = json.loads(raw.decode("utf-8"))
+        except UnicodeDecodeError:
+            yield number, problem("NOT_UTF8", path, **place)
+        except (ValueError, RecursionError) as error:
+            yield number, problem("INVALID_JSON", _describe(error, raw), **place)
+        else:
+            yield number, example
+
+
+def _csv_rows(file: BinaryIO, path: str) -> Iterator[csv_rows.Row]:
+    return csv_rows.read(file, path, MAX_LINE_BYTES, _describe)
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:

@@ -1,9 +1,11 @@
-"""The checks on one example of a JSON Lines file, in llm-foundry's order: the first fault counts.
+"""The checks on one example, in llm-foundry's order: the first fault counts.
 
 A fault is returned and not raised: a file is read to its end, so that all faults show at once.
 """
 
 from __future__ import annotations
+
+from typing import Collection
 
 from trainer.data_errors import Problem, problem
 
@@ -15,16 +17,23 @@ def check(example: object, **position: object) -> Problem | None:
     """The first fault of `example`, or None; `position` is the file and line for the report."""
     if not isinstance(example, dict):
         return problem("INVALID_EXAMPLE_TYPE", type(example), **position)
-    if set(example) == {"messages"}:
+    if not are_known_keys(example):
+        keys = ", ".join(repr(key) for key in example)
+        return problem("UNKNOWN_EXAMPLE_TYPE", "{" + keys + "}", **position)
+    if "messages" in example:
         return _check_chat(example["messages"], position)
-    if len(example) == 2 and "prompt" in example and response_key(example) is not None:
-        return _check_pair(example, position)
-    keys = ", ".join(repr(key) for key in example)
-    return problem("UNKNOWN_EXAMPLE_TYPE", "{" + keys + "}", **position)
+    return _check_pair(example, position)
 
 
-def response_key(example: dict) -> str | None:
-    return next((key for key in RESPONSE_KEYS if key in example), None)
+def are_known_keys(keys: Collection[str]) -> bool:
+    """Whether these are the keys of an example, each once and no other."""
+    if len(keys) == 1:
+        return "messages" in keys
+    return len(keys) == 2 and "prompt" in keys and response_key(keys) is not None
+
+
+def response_key(keys: Collection[str]) -> str | None:
+    return next((key for key in RESPONSE_KEYS if key in keys), None)
 
 
 def _check_pair(example: dict, position: dict) -> Problem | None:
