@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "artifacts/beneath.h"
@@ -17,6 +18,13 @@ namespace {
 // Beside the target, hidden: a name of its own per target, so that what a crash left is found and
 // deleted next time.
 std::string AsideName(const std::string& name) { return ".replaced-" + name; }
+
+bool AreSame(const std::vector<Manifest::File>& a, const std::vector<Manifest::File>& b) {
+  return std::equal(
+      a.begin(), a.end(), b.begin(), b.end(), [](const Manifest::File& x, const Manifest::File& y) {
+        return x.path == y.path && x.size_bytes == y.size_bytes && x.sha256 == y.sha256;
+      });
+}
 
 absl::StatusOr<Published> Recover(const ArtifactStore& store, const PublishRequest& request,
                                   const absl::Status& staging_status) {
@@ -60,6 +68,9 @@ absl::StatusOr<Published> PublishFolder(const ArtifactStore& store, const Publis
       HashAndSyncTree(store.root(), request.staging);
   if (absl::IsNotFound(files.status())) return Recover(store, request, files.status());
   if (!files.ok()) return files.status();
+  if (request.expected.has_value() && !AreSame(*files, *request.expected)) {
+    return absl::DataLossError("the folder is not as expected: " + request.staging);
+  }
   Published published;
   published.manifest.files = *std::move(files);
   published.manifest.source = request.staging;
@@ -85,13 +96,9 @@ absl::Status VerifyPublished(const ArtifactStore& store, const std::string& targ
                              const Manifest& manifest) {
   FT_ASSIGN_OR_RETURN(const std::vector<Manifest::File> files,
                       HashAndSyncTree(store.root(), target));
-  bool same = files.size() == manifest.files.size();
-  for (size_t i = 0; same && i < files.size(); ++i) {
-    same = files[i].path == manifest.files[i].path &&
-           files[i].size_bytes == manifest.files[i].size_bytes &&
-           files[i].sha256 == manifest.files[i].sha256;
+  if (!AreSame(files, manifest.files)) {
+    return absl::DataLossError("the folder does not match its manifest: " + target);
   }
-  if (!same) return absl::DataLossError("the folder does not match its manifest: " + target);
   return absl::OkStatus();
 }
 

@@ -3,7 +3,9 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "artifacts/artifact_store.h"
@@ -23,13 +25,16 @@ namespace finetuned {
 // Errors: INVALID_ARGUMENT for a bad path or a tree that holds links or devices; NOT_FOUND when
 // there is no such staging folder and nothing published from it; FAILED_PRECONDITION when
 // `may_publish` says no right before the rename, or a later attempt has published that name;
-// DATA_LOSS when the published folder does not match its manifest; others as ArtifactStore.
+// DATA_LOSS when the published folder does not match its manifest, or the staging folder not
+// `expected`, before anything is moved; others as ArtifactStore.
 struct PublishRequest {
   // Both relative to the root, on one filesystem.
   std::string staging;
   std::string target;
   int64_t epoch = 0;
   std::map<std::string, std::string> also;
+  // What the staging folder must hold, where that is known.
+  std::optional<std::vector<Manifest::File>> expected;
   // Asked again right before the rename.
   std::function<bool()> may_publish;
 };

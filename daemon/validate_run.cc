@@ -183,8 +183,9 @@ void CheckIdentityFields(RunSpec* spec, const Identity& caller, const std::strin
     if (good && std::count(spec->register_to().begin(), spec->register_to().end(), '.') == 1) {
       absl::StrAppend(spec->mutable_register_to(), ".", run_name);
     }
-    check->Require(good && spec->register_to().size() <= kMaxModelName, "run.spec.register_to",
-                   "must be in the format catalog.schema or catalog.schema.model_name");
+    check->Require(
+        good && spec->register_to().size() <= kMaxModelName, "run.spec.register_to",
+        "must be in the format catalog.schema or catalog.schema.model_name, at most 255 bytes");
   }
   if (spec->experiment_path().empty()) {
     spec->set_experiment_path(absl::StrCat("/Users/", caller.email, "/", run_name));

@@ -168,7 +168,7 @@ v1::Lease ToProto(const LeasedRun& lease) {
   proto.set_artifact_path(ArtifactPath(lease.workspace, lease.name));
   proto.set_checkpoints_path(CheckpointsPath(lease.workspace, lease.name, lease.experiment_path));
   proto.set_resume_from(lease.resume_from);
-  if (!proto.spec().register_to().empty()) {
+  if (lease.registers) {
     proto.set_register_path(RegisterPath(lease.workspace, proto.spec().register_to(), lease.name));
   }
   proto.set_desired_stop(static_cast<v1::StopKind>(lease.stop_requested));

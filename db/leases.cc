@@ -160,6 +160,7 @@ absl::StatusOr<std::vector<LeasedRun>> LeaseStore::Describe(
       lease.spec = BytesOf(row["spec"]);
       lease.experiment_path = row["experiment_path"].c_str();
       lease.resume_from = row["resume_from"].c_str();
+      lease.registers = row["registers"].as<bool>();
       lease.stop_requested = ParseStopKind(row["stop_requested"].c_str()).value();
       lease.acked_report = row["acked_report"].as<int64_t>();
       lease.waited = absl::Seconds(row["waited_seconds"].as<double>());

@@ -50,6 +50,8 @@ struct LeasedRun {
   std::string spec;
   std::string experiment_path;
   std::string resume_from;
+  // Whether it registers a model when it completes.
+  bool registers = false;
   StopKind stop_requested = StopKind::kNone;
   int64_t acked_report = 0;
   // From admission to this lease.

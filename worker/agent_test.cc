@@ -300,7 +300,7 @@ TEST_F(AgentTest, TheFinalWeightsAreCopiedToWhereTheyAreRegistered) {
   EXPECT_EQ(EndAgent(), Agent::kExitOk);
 }
 
-TEST_F(AgentTest, WeightsThatCannotBeRegisteredAreTriedAgainByTheNextAttempt) {
+TEST_F(AgentTest, WeightsThatCanNeverBeRegisteredEndTheRunAndSayWhy) {
   Script(kGoodTrainer);
   StartAgent();
   // Leads through a file.
@@ -310,7 +310,7 @@ TEST_F(AgentTest, WeightsThatCannotBeRegisteredAreTriedAgainByTheNextAttempt) {
   EXPECT_FALSE(end.finished());
   EXPECT_FALSE(end.has_model());
   EXPECT_EQ(end.failure().code(), "MODEL_NOT_REGISTERED");
-  EXPECT_EQ(end.failure().attribution(), v1::Failure::INFRASTRUCTURE);
+  EXPECT_EQ(end.failure().attribution(), v1::Failure::INTERNAL);
   EXPECT_EQ(EndAgent(), Agent::kExitOk);
 }
 

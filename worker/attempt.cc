@@ -15,6 +15,8 @@ namespace {
 constexpr size_t kStderrTailBytes = 4096;
 constexpr size_t kErrorFileBytes = 64 * 1024;
 constexpr size_t kPublishErrorBytes = 1000;
+// About ten minutes: what has been trained is worth waiting for a disk that is full.
+constexpr int kRegisterTries = 64;
 
 // Errors that the next try cannot heal.
 bool IsFinal(const absl::Status& status) {
@@ -250,9 +252,9 @@ absl::Status Attempt::KeepLines(const std::vector<EventTail::Line>& lines) {
 }
 
 absl::Status Attempt::PublishLine(const CheckpointLine& line, Journal::Entry& entry) {
-  absl::StatusOr<v1::RunEvent> event = TryWhileHeld("a checkpoint", line.name, [&] {
-    return publisher_.Publish(lease_, line, [this] { return MayPublish(); });
-  });
+  absl::StatusOr<v1::RunEvent> event = TryWhileHeld(
+      "a checkpoint", line.name, options_.publish_tries, [] { return true; },
+      [&] { return publisher_.Publish(lease_, line, [this] { return MayPublish(); }); });
   if (absl::IsCancelled(event.status())) return event.status();
   if (event.ok()) {
     entry.event = *std::move(event);
@@ -270,11 +272,13 @@ absl::Status Attempt::PublishLine(const CheckpointLine& line, Journal::Entry& en
 }
 
 template <typename Publish>
-auto Attempt::TryWhileHeld(const char* what, const std::string& name, const Publish& publish)
+auto Attempt::TryWhileHeld(const char* what, const std::string& name, int tries,
+                           const std::function<bool()>& wanted, const Publish& publish)
     -> decltype(publish()) {
   Backoff backoff({absl::Milliseconds(200), absl::Seconds(10)});
   int failures = 0;
   while (true) {
+    if (!wanted()) return absl::CancelledError("not wanted any more");
     if (!MayPublish()) {
       // Not held for certain: it is confirmed, or lost, with the next answer.
       if (!WaitAndGoOn(absl::Milliseconds(200))) return absl::CancelledError("abandoned");
@@ -283,16 +287,11 @@ auto Attempt::TryWhileHeld(const char* what, const std::string& name, const Publ
     auto result = publish();
     if (result.ok()) return result;
     const absl::Status& status = result.status();
-    // The right was lost on the way.
-    if ((absl::IsFailedPrecondition(status) || absl::IsCancelled(status)) && !MayPublish()) {
-      continue;
-    }
+    // The right, or the wish, was lost on the way.
+    if (!wanted() || (absl::IsFailedPrecondition(status) && !MayPublish())) continue;
     Log(LogLevel::kWarning, absl::StrCat(what, " cannot be published"),
         {{"run", lease_.run()}, {"checkpoint", name}, {"error", status}});
-    if (IsFinal(status) || ++failures >= options_.publish_tries) {
-      // Whatever it was: CANCELLED is for being abandoned.
-      return absl::IsCancelled(status) ? absl::AbortedError(status.message()) : status;
-    }
+    if (IsFinal(status) || ++failures >= tries) return status;
     if (!WaitAndGoOn(backoff.Next())) return absl::CancelledError("abandoned");
   }
 }
@@ -324,14 +323,22 @@ void Attempt::RecordEnd(const Observation& observation) {
 }
 
 bool Attempt::RegisterModel(v1::AttemptEnd& end) {
-  const auto files = TryWhileHeld("a model", facts_.checkpoint_name, [this] {
-    return publisher_.Register(lease_, facts_.checkpoint_name, [this] { return MayPublish(); });
+  // Nobody wants the weights of a canceled run, and copying may take long.
+  const auto wanted = [this] {
+    MutexLock lock(mutex_);
+    return !detaching_ && phase_ != AttemptPhase::kAbandoned && notes_.stop != v1::CANCEL;
+  };
+  const auto files = TryWhileHeld("a model", facts_.checkpoint_name, kRegisterTries, wanted, [&] {
+    return publisher_.Register(lease_, facts_.checkpoint_name, wanted,
+                               [this] { return MayPublish(); });
   });
-  if (absl::IsCancelled(files.status())) return false;
   if (files.ok()) {
     *end.mutable_model() = *files;
+  } else if (absl::IsCancelled(files.status())) {
+    MutexLock lock(mutex_);
+    return !detaching_ && phase_ != AttemptPhase::kAbandoned;
   } else {
-    MakeUnregistered(end, std::string(files.status().message()));
+    MakeUnregistered(end, std::string(files.status().message()), IsFinal(files.status()));
   }
   return true;
 }

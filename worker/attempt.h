@@ -100,10 +100,11 @@ class Attempt {
   // Copies the final weights to where they are registered, and says so in `end`; or that they could
   // not be. False when the attempt is not this agent's any more.
   bool RegisterModel(v1::AttemptEnd& end);
-  // Tries for as long as the lease is or may be held and the error may pass. CANCELLED when the
-  // attempt is not this agent's any more.
+  // Tries for as long as it is wanted, the lease is or may be held, and the error may pass.
+  // CANCELLED when it is not wanted, or the attempt not this agent's, any more.
   template <typename Publish>
-  auto TryWhileHeld(const char* what, const std::string& name, const Publish& publish)
+  auto TryWhileHeld(const char* what, const std::string& name, int tries,
+                    const std::function<bool()>& wanted, const Publish& publish)
       -> decltype(publish());
   void ResetTail();
   void PruneCheckpoints();

@@ -236,11 +236,11 @@ v1::AttemptEnd MakeNotStartedEnd(const AttemptNotes& notes, const std::string& w
   return end;
 }
 
-void MakeUnregistered(v1::AttemptEnd& end, const std::string& why) {
+void MakeUnregistered(v1::AttemptEnd& end, const std::string& why, bool is_final) {
   end.set_finished(false);
   Set(*end.mutable_failure(), "MODEL_NOT_REGISTERED",
       CutUtf8(ToValidUtf8("The final weights could not be registered: " + why), kMaxMessageBytes),
-      v1::Failure::INFRASTRUCTURE);
+      is_final ? v1::Failure::INTERNAL : v1::Failure::INFRASTRUCTURE);
 }
 
 bool MustSelfStop(absl::Duration now, absl::Duration answered, absl::Duration self_stop) {

@@ -54,8 +54,8 @@ v1::AttemptEnd MakeEnd(const AttemptFacts& facts, const AttemptNotes& notes,
 v1::AttemptEnd MakeNotStartedEnd(const AttemptNotes& notes, const std::string& why, absl::Time now);
 
 // Makes the end of a training that has finished into that of one whose weights could not be put
-// where they are registered: it is tried again.
-void MakeUnregistered(v1::AttemptEnd& end, const std::string& why);
+// where they are registered. Unless it is final, it is tried again.
+void MakeUnregistered(v1::AttemptEnd& end, const std::string& why, bool is_final);
 
 // Whether the worker's right to run has ended: its trainers are stopped. Both are times since boot;
 // `answered` is when the newest renewal that was answered had been sent.

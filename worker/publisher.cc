@@ -94,13 +94,20 @@ absl::StatusOr<v1::RunEvent> Publisher::Publish(const v1::Lease& lease, const Ch
 
 absl::StatusOr<v1::ModelFiles> Publisher::Register(const v1::Lease& lease,
                                                    const std::string& checkpoint,
+                                                   const std::function<bool()>& go_on,
                                                    const std::function<bool()>& may_publish) const {
+  const auto staging_of = [&](int64_t epoch) {
+    return Join(lease.artifact_path(), "attempts/" + std::to_string(epoch) + "/register");
+  };
   PublishRequest request;
-  request.staging = Join(lease.artifact_path(),
-                         "attempts/" + std::to_string(lease.attempt().epoch()) + "/register");
+  request.staging = staging_of(lease.attempt().epoch());
   request.target = lease.register_path();
   request.epoch = lease.attempt().epoch();
   request.may_publish = may_publish;
+  // What attempts before were copying when they were lost: it may be as large as the weights.
+  for (int64_t epoch = 1; epoch < request.epoch; ++epoch) {
+    FT_RETURN_IF_ERROR(store_.Delete(staging_of(epoch)));
+  }
   FT_ASSIGN_OR_RETURN(const Published saved,
                       ReadPublished(store_, Join(lease.checkpoints_path(), checkpoint)));
   if (saved.manifest.also.empty()) {
@@ -108,26 +115,28 @@ absl::StatusOr<v1::ModelFiles> Publisher::Register(const v1::Lease& lease,
                                       " has no folder in the Hugging Face layout");
   }
   const std::string weights = Join(lease.checkpoints_path(), saved.manifest.also.begin()->first);
-  FT_ASSIGN_OR_RETURN(const Published source, ReadPublished(store_, weights));
+  FT_ASSIGN_OR_RETURN(Published source, ReadPublished(store_, weights));
+  request.expected = std::move(source.manifest.files);
   absl::StatusOr<Published> published = ReadPublished(store_, request.target);
   // Perhaps this attempt has put it there already and could not say so. What a crash has left half
   // copied is still in its staging folder.
   const bool done = published.ok() && published->manifest.source == request.staging &&
                     absl::IsNotFound(store_.Head(request.staging).status());
   if (!done) {
-    FT_RETURN_IF_ERROR(CopyFolder(store_, weights, request.staging, may_publish));
-    published = PublishFolder(store_, request);
-    FT_RETURN_IF_ERROR(published.status());
-  }
-  const auto same = [](const Manifest::File& a, const Manifest::File& b) {
-    return a.path == b.path && a.size_bytes == b.size_bytes && a.sha256 == b.sha256;
-  };
-  const std::vector<Manifest::File>& copied = published->manifest.files;
-  if (!std::equal(copied.begin(), copied.end(), source.manifest.files.begin(),
-                  source.manifest.files.end(), same)) {
-    FT_RETURN_IF_ERROR(store_.Delete(request.target));
-    return absl::DataLossError("the weights of checkpoint " + checkpoint +
-                               " do not match their manifest");
+    absl::Status status = CopyFolder(store_, weights, request.staging, go_on);
+    if (status.ok()) {
+      published = PublishFolder(store_, request);
+      status = published.status();
+    }
+    if (!status.ok()) {
+      // Room for everybody else; the next try begins anew.
+      const absl::Status deleted = store_.Delete(request.staging);
+      if (!deleted.ok()) {
+        Log(LogLevel::kWarning, "a half copied model cannot be deleted",
+            {{"run", lease.run()}, {"error", deleted}});
+      }
+      return status;
+    }
   }
   v1::ModelFiles files;
   files.set_checkpoint(checkpoint);

@@ -31,8 +31,10 @@ class Publisher {
   // Copies the weights of a published checkpoint, its folder in the Hugging Face layout, to
   // `lease.register_path`, where they are complete and durable from the first moment. May be
   // repeated as Publish; errors as there, and INVALID_ARGUMENT for a checkpoint without such a
-  // folder, DATA_LOSS for one that does not match its manifest.
+  // folder, DATA_LOSS for one that does not match its manifest, CANCELLED when `go_on`, which is
+  // asked while copying, says no. After an error nothing of the copy is left.
   absl::StatusOr<v1::ModelFiles> Register(const v1::Lease& lease, const std::string& checkpoint,
+                                          const std::function<bool()>& go_on,
                                           const std::function<bool()>& may_publish) const;
 
   // Deletes this run's published checkpoints older than the newest `spec.save_num_to_keep`. To be

@@ -75,13 +75,13 @@ TEST_F(PublisherTest, WeightsAreRegisteredOnceHoweverOftenItIsAsked) {
   ASSERT_TRUE(saved.ok());
   // What a crash has left of an earlier try.
   ASSERT_TRUE(store_.Put("runs/7/attempts/2/register/half", "h").ok());
-  const auto files = publisher_.Register(lease_, "ep1-ba50", yes_);
+  const auto files = publisher_.Register(lease_, "ep1-ba50", yes_, yes_);
   ASSERT_TRUE(files.ok()) << files.status();
   EXPECT_EQ(files->checkpoint(), "ep1-ba50");
   EXPECT_EQ(files->size_bytes(), 3);
   EXPECT_EQ(*store_.Get("models/a.b.c/r7/model", 10), "123");
   EXPECT_TRUE(absl::IsNotFound(store_.Head("models/a.b.c/r7/half").status()));
-  const auto again = publisher_.Register(lease_, "ep1-ba50", yes_);
+  const auto again = publisher_.Register(lease_, "ep1-ba50", yes_, yes_);
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ(again->SerializeAsString(), files->SerializeAsString());
   // Apart from the checkpoint.
@@ -94,14 +94,29 @@ TEST_F(PublisherTest, DamagedWeightsAndACheckpointWithoutAnyAreNotRegistered) {
   const auto saved = publisher_.Publish(lease_, Stage(50), yes_);
   ASSERT_TRUE(saved.ok());
   ASSERT_TRUE(store_.Put(saved->checkpoint().huggingface_path() + "/model", "12x").ok());
-  EXPECT_TRUE(absl::IsDataLoss(publisher_.Register(lease_, "ep1-ba50", yes_).status()));
+  EXPECT_TRUE(absl::IsDataLoss(publisher_.Register(lease_, "ep1-ba50", yes_, yes_).status()));
   EXPECT_TRUE(absl::IsNotFound(store_.Head("models/a.b.c/r7").status()));
   CheckpointLine bare = Stage(60);
   bare.huggingface.clear();
   ASSERT_TRUE(publisher_.Publish(lease_, bare, yes_).ok());
-  EXPECT_TRUE(absl::IsInvalidArgument(publisher_.Register(lease_, "ep1-ba60", yes_).status()));
-  EXPECT_TRUE(absl::IsNotFound(publisher_.Register(lease_, "ep1-ba70", yes_).status()));
-  EXPECT_FALSE(publisher_.Register(lease_, "ep1-ba50", [] { return false; }).ok());
+  EXPECT_TRUE(
+      absl::IsInvalidArgument(publisher_.Register(lease_, "ep1-ba60", yes_, yes_).status()));
+  EXPECT_TRUE(absl::IsNotFound(publisher_.Register(lease_, "ep1-ba70", yes_, yes_).status()));
+}
+
+TEST_F(PublisherTest, ACopyThatIsNotFinishedLeavesNothing) {
+  lease_.set_register_path("models/a.b.c/r7");
+  const auto no = [] { return false; };
+  ASSERT_TRUE(publisher_.Publish(lease_, Stage(50), yes_).ok());
+  // What an attempt before was copying when it was lost.
+  ASSERT_TRUE(store_.Put("runs/7/attempts/1/register/model", "large").ok());
+  EXPECT_TRUE(absl::IsCancelled(publisher_.Register(lease_, "ep1-ba50", no, yes_).status()));
+  EXPECT_TRUE(
+      absl::IsFailedPrecondition(publisher_.Register(lease_, "ep1-ba50", yes_, no).status()));
+  for (const char* path :
+       {"runs/7/attempts/1/register", "runs/7/attempts/2/register", "models/a.b.c/r7"}) {
+    EXPECT_TRUE(absl::IsNotFound(store_.Head(path).status())) << path;
+  }
 }
 
 TEST_F(PublisherTest, OnlyTheNewestOfThisRunAreKept) {

@@ -96,6 +96,9 @@ absl::StatusOr<int> GetRegisteredModel(Session& session, const std::string& name
     }
     // Never cut: a path is good as --custom-weights.
     out << table.Render(session.color());
+    if (model.versions_size() < model.latest_version()) {
+      session.Note(absl::StrCat("These are the newest ", model.versions_size(), " versions."));
+    }
   }
   out << std::flush;
   return kExitOk;

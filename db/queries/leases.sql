@@ -48,7 +48,7 @@ select run_id, epoch from started
 
 -- name: describe_leases
 -- What a worker needs to know of leases it holds.
-select r.run_id, r.epoch, w.name as workspace, r.name, s.spec, r.stop_requested, a.acked_report,
+select r.run_id, r.epoch, r.registered_model_id is not null as registers, w.name as workspace, r.name, s.spec, r.stop_requested, a.acked_report,
        e.path as experiment_path, extract(epoch from a.create_time - r.create_time)::float8 as waited_seconds,
        coalesce((select c.path from checkpoints c where c.run_id = r.run_id order by c.step desc limit 1), '')
          as resume_from
