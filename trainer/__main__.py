@@ -33,20 +33,21 @@ def main() -> int:
     try:
         from trainer import loop  # loads torch, which takes seconds: a stop is noticed before
 
-        loop.settle_torch()
         return loop.Attempt(environment, events, control).run()
     except Exception as error:
         return _fail(_explain(error), environment.error_file, events)
 
 
 def _limit_threads(threads: int) -> None:
-    """Gives the threads to OpenBLAS and leaves torch's own pool at one (`loop.settle_torch`).
+    """Gives the threads to OpenBLAS and leaves torch's own pool at one (`device.settle`).
 
     Debian's OpenBLAS keeps a pool of pthreads beside torch's OpenMP pool, and on few cores the two
     fight: a step of the tiny model takes 0.40 s with 2 and 2 threads, 0.18 s with 2 and 1. OpenBLAS
     reads the variable when torch loads it.
     """
     os.environ["OPENBLAS_NUM_THREADS"] = str(threads)
+    # Without it cuBLAS cannot repeat its results (torch, "Reproducibility").
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def _explain(error: Exception) -> TrainerError:

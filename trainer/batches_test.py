@@ -1,10 +1,12 @@
 import unittest
 
-from trainer.batches import BATCH_SIZE, BatchPlan, Position, collate
+from trainer.batches import BatchPlan, Position, collate
 from trainer.data import Dataset
 from trainer.durations import parse
 from trainer.llama import IGNORE
-from trainer.lion import learning_rate_at
+from trainer.recipe import CONSTANT, COSINE, Recipe
+from trainer.rows import Rows
+from trainer.schedule import learning_rate_at
 
 
 def dataset(lengths):
@@ -19,7 +21,7 @@ class BatchPlanTest(unittest.TestCase):
         self.data = dataset(range(3, 23))  # 20 samples: batches of 8, 8 and 4
 
     def plan(self, duration):
-        return BatchPlan(self.data, parse(duration, "training_duration"))
+        return BatchPlan(Rows(self.data, None), parse(duration, "training_duration"), 8, 17)
 
     def test_an_epoch_shows_every_sample_once_in_an_order_of_its_own(self):
         plan = self.plan("2ep")
@@ -71,11 +73,11 @@ class BatchPlanTest(unittest.TestCase):
         self.assertEqual(len(ends["120tok"]), 500 // 120)
 
     def test_collate_pads_and_masks(self):
-        ids, labels = collate(dataset([3, 5]), [0, 1])
-        self.assertEqual(ids.tolist(), [[0, 1, 2, 0, 0], [0, 1, 2, 3, 4]])
-        self.assertEqual(labels.tolist(), [[IGNORE, 2, IGNORE, IGNORE, IGNORE],
+        batch = collate(Rows(dataset([3, 5]), None), [0, 1])
+        self.assertEqual(batch.ids.tolist(), [[0, 1, 2, 0, 0], [0, 1, 2, 3, 4]])
+        self.assertEqual(batch.labels.tolist(), [[IGNORE, 2, IGNORE, IGNORE, IGNORE],
                                            [IGNORE, 2, 3, 4, IGNORE]])
-        self.assertEqual(BATCH_SIZE, 8)
+        self.assertEqual((batch.positions, batch.segments, batch.learned_tokens()), (None, None, 4))
 
 
 class ScheduleTest(unittest.TestCase):
@@ -89,3 +91,37 @@ class ScheduleTest(unittest.TestCase):
 
     def test_a_run_of_one_batch_learns(self):
         self.assertEqual(learning_rate_at(0, 1, 1.0), 1.0)
+
+    def test_shapes(self):
+        for recipe, last in ((Recipe(), 1 / 98), (Recipe(schedule=COSINE), 0.0002569),
+                             (Recipe(schedule=CONSTANT), 1.0)):
+            rates = [learning_rate_at(step, 100, 1.0, recipe) for step in range(100)]
+            self.assertEqual(rates[:2], [0.5, 1.0])
+            self.assertAlmostEqual(rates[99], last, places=6)
+        middle = learning_rate_at(51, 100, 1.0, Recipe(schedule=COSINE))
+        self.assertAlmostEqual(middle, 0.5)
+        self.assertEqual(learning_rate_at(0, 100, 1.0, Recipe(warm_up_fraction=0.0)), 1.0)
+        self.assertEqual(learning_rate_at(99, 100, 1.0, Recipe(warm_up_fraction=1.0)), 1.0)
+
+
+class RowsTest(unittest.TestCase):
+    def test_packing_loses_no_sample_and_fits(self):
+        data = dataset([3, 5, 4, 9, 10, 3, 7, 3])
+        rows = Rows(data, 10)
+        packed = [rows.samples(number) for number in range(len(rows))]
+        self.assertEqual(sorted(sum(packed, [])), list(range(8)))
+        self.assertTrue(all(rows.tokens(number) <= 10 for number in range(len(rows))))
+        self.assertEqual(packed[0], [0, 1])  # 3 + 5
+        self.assertEqual(len(packed), 5)  # 44 tokens in rows of 10: none fewer would do
+
+    def test_many_open_rows_are_bounded(self):
+        rows = Rows(dataset([6] * 300), 10)
+        self.assertEqual(len(rows), 300)
+
+    def test_packed_samples_are_kept_apart(self):
+        batch = collate(Rows(dataset([3, 4]), 10), [0])
+        self.assertEqual(batch.ids.tolist(), [[0, 1, 2, 0, 1, 2, 3]])
+        self.assertEqual(batch.labels.tolist(),
+                         [[IGNORE, 2, IGNORE, IGNORE, 2, 3, IGNORE]])
+        self.assertEqual(batch.positions.tolist(), [[0, 1, 2, 0, 1, 2, 3]])
+        self.assertEqual(batch.segments.tolist(), [[1, 1, 1, 2, 2, 2, 2]])

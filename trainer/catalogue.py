@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer import weights
+from trainer import lora, weights
 from trainer.errors import TrainerError
 from trainer.llama import Llama, LlamaConfig
 
@@ -67,8 +67,9 @@ def find(name: str, roots: tuple[Path, ...]) -> BaseModel:
 def custom_weights(path: str) -> Path:
     """The folder with the weights that `custom_weights_path` means.
 
-    A folder is taken as it is: a checkpoint `ep<n>-ba<m>` or an export `huggingface/ba<m>`. The
-    file `latest-sharded-rank0.symlink` holds a path relative to the folder it lies in.
+    A folder is taken as it is: a checkpoint `ep<n>-ba<m>` or an export `huggingface/ba<m>`; of a
+    checkpoint that holds adapters only, the export beside it, in which they are merged. The file
+    `latest-sharded-rank0.symlink` holds a path relative to the folder it lies in.
     """
     given = Path(path)
     folder = given
@@ -82,6 +83,12 @@ def custom_weights(path: str) -> Path:
         raise _no_weights(path, f"it must be a checkpoint folder or the file {LATEST}")
     if not folder.is_dir():
         raise _no_weights(path, f"there is no folder {folder}")
+    if (folder / lora.CONFIG).is_file() and not weights.has_weights(folder):
+        merged = folder.parent / "huggingface" / folder.name[folder.name.rfind("ba"):]
+        if not weights.has_weights(merged):
+            raise _no_weights(path, f"it holds adapters, and {merged}, where they are merged, is "
+                              "not there")
+        folder = merged
     if not weights.has_weights(folder):
         raise _no_weights(path, f"{folder} holds no {weights.SINGLE}")
     return folder

@@ -1,15 +1,19 @@
 """Checkpoints on disk.
 
-One save makes two folders under FINETUNED_CHECKPOINT_DIR, each loadable on its own:
+One save makes two folders under FINETUNED_CHECKPOINT_DIR:
 
     ep<n>-ba<m>/        model.safetensors, config.json, tokenizer files,
                         optimizer.safetensors, trainer_state.json
     huggingface/ba<m>/  model.safetensors, config.json, tokenizer files
 
-n and m count completed epochs and batches of the whole run, as Composer names its checkpoints. A
-folder is written under a temporary name, synced, and renamed: one with its final name is complete.
-The agent may move it away as soon as the `checkpoint` event is out. The weights are written once
-and hard-linked into the second folder. Nothing is pickled, because unpickling runs code.
+n and m count completed epochs and batches of the whole run, as Composer names its checkpoints. Each
+folder can be loaded on its own. With LoRA the first holds `adapter_model.safetensors` and
+`adapter_config.json` in place of the model, as PEFT does, and the second the merged weights. Without
+it the weights are written once and hard-linked.
+
+A folder is written under a temporary name, synced, and renamed: one with its final name is complete.
+The agent may move it away as soon as the `checkpoint` event is out. Nothing is pickled, because
+unpickling runs code.
 """
 
 from __future__ import annotations
@@ -23,18 +27,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from trainer import tokenizer, weights
+from trainer import lora, tokenizer, weights
 from trainer.batches import Position
 from trainer.catalogue import BaseModel
 from trainer.errors import EXIT_CONFIG, EXIT_INTERNAL, INTERNAL, TrainerError
-from trainer.lion import Lion
-from trainer.llama import Llama
+from trainer.learner import Learner
+from trainer.loss_guard import LossGuard
 
 OPTIMIZER = "optimizer.safetensors"
 STATE = "trainer_state.json"
 _STATE_VERSION = 1
-_RNG = "rng.torch"
-_MOMENTUM = "momentum."
 _TEMPORARY = ".writing-"
 
 
@@ -44,6 +46,7 @@ class Identity:
 
     spec_digest: str
     data_fingerprint: str
+    base_digest: str = ""  # with LoRA: of the weights beside the adapters
 
 
 @dataclass(frozen=True)
@@ -62,28 +65,30 @@ class CheckpointWriter:
         for stale in (*folder.glob(_TEMPORARY + "*"), *folder.glob(f"huggingface/{_TEMPORARY}*")):
             shutil.rmtree(stale)
 
-    def save(self, model: Llama, optimizer: Lion, position: Position) -> Saved:
+    def save(self, learner: Learner, guard: LossGuard, position: Position) -> Saved:
         """Returns once both folders and their names are on disk."""
         saved = Saved(f"ep{position.epoch}-ba{position.step}", f"huggingface/ba{position.step}")
         try:
             (self._folder / "huggingface").mkdir(parents=True, exist_ok=True)
-            exported = self._export(model)
-            full = dict(exported)
+            with torch.no_grad():
+                exported = self._export(learner)
+            full = self._adapters(learner, exported) if learner.recipe.lora else dict(exported)
             full[OPTIMIZER] = weights.encode(
-                {**{_MOMENTUM + name: t for name, t in optimizer.momentum.items()},
-                 _RNG: torch.get_rng_state()})
-            full[STATE] = self._state(position)
+                {**learner.optimizer.tensors, **learner.device.rng_states()})
+            full[STATE] = self._state(position, guard)
             main = self._write(self._folder / saved.name, full, None)
-            self._write(self._folder / saved.huggingface, exported, main / weights.SINGLE)
+            link = None if learner.recipe.lora else main / weights.SINGLE
+            self._write(self._folder / saved.huggingface, exported, link)
         except OSError as error:
             raise TrainerError("CHECKPOINT_NOT_WRITTEN",
                                f"Cannot write checkpoint {saved.name}: {error}",
                                attribution=INTERNAL, exit_status=EXIT_INTERNAL) from error
         return saved
 
-    def _export(self, model: Llama) -> dict[str, bytes]:
+    def _export(self, learner: Learner) -> dict[str, bytes]:
+        """The files of a folder that Hugging Face's `from_pretrained` loads."""
         config = {**self._base.config_json, "torch_dtype": "float32"}
-        files = {weights.SINGLE: weights.encode(dict(model.named_parameters())),
+        files = {weights.SINGLE: weights.encode(lora.merged_weights(learner.model)),
                  "config.json": _json(config)}
         for name in (*tokenizer.FILES, "generation_config.json"):
             source = self._base.folder / name
@@ -91,10 +96,18 @@ class CheckpointWriter:
                 files[name] = source.read_bytes()
         return files
 
-    def _state(self, position: Position) -> bytes:
+    def _adapters(self, learner: Learner, exported: dict[str, bytes]) -> dict[str, bytes]:
+        """The files of a folder that PEFT's `from_pretrained` loads, with the tokenizer's."""
+        files = {name: exported[name] for name in tokenizer.FILES if name in exported}
+        files[lora.WEIGHTS] = weights.encode(dict(lora.adapters(learner.model)))
+        files[lora.CONFIG] = _json(lora.config_json(learner.recipe.lora, self._base.name))
+        return files
+
+    def _state(self, position: Position, guard: LossGuard) -> bytes:
         return _json({"version": _STATE_VERSION, "epoch": position.epoch, "step": position.step,
                       "tokens": position.tokens, "spec_digest": self._identity.spec_digest,
-                      "data_fingerprint": self._identity.data_fingerprint})
+                      "data_fingerprint": self._identity.data_fingerprint,
+                      "base_digest": self._identity.base_digest, "loss_guard": guard.state()})
 
     def _write(self, target: Path, files: dict[str, bytes], link: Path | None) -> Path:
         """Makes the folder `target`; `link` is an existing file to use for the weights."""
@@ -113,7 +126,7 @@ class CheckpointWriter:
         return target
 
 
-def resume(folder: Path, model: Llama, optimizer: Lion, identity: Identity) -> Position:
+def resume(folder: Path, learner: Learner, guard: LossGuard, identity: Identity) -> Position:
     """Restores weights, optimizer and random numbers; returns where the run goes on.
 
     A checkpoint of something else is the user's affair; one that cannot be read is not.
@@ -123,7 +136,10 @@ def resume(folder: Path, model: Llama, optimizer: Lion, identity: Identity) -> P
         if state["version"] != _STATE_VERSION:
             raise ValueError(f"version {state['version']}")
         position = Position(int(state["epoch"]), int(state["step"]), int(state["tokens"]))
-        found = Identity(state["spec_digest"], state["data_fingerprint"])
+        found = Identity(state["spec_digest"], state["data_fingerprint"],
+                         state.get("base_digest", ""))
+        if "loss_guard" in state:  # not in those of earlier trainers
+            guard.load(state["loss_guard"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(folder, f"its {STATE} cannot be read: {error!r}") from None
     if found.spec_digest != identity.spec_digest:
@@ -131,21 +147,29 @@ def resume(folder: Path, model: Llama, optimizer: Lion, identity: Identity) -> P
     if found.data_fingerprint != identity.data_fingerprint:
         raise _foreign(folder, "the training data have changed since it was written. Start a new "
                        "run with this folder as custom_weights_path")
+    if found.base_digest != identity.base_digest:
+        raise _foreign(folder, "the base model's weights have changed since it was written, and "
+                       "adapters mean nothing beside others")
     try:
-        weights.load_model(model, folder)
+        if learner.recipe.lora:
+            _load_adapters(learner, folder)
+        else:
+            weights.load_model(learner.model, folder)
         tensors = weights.load_tensors(folder / OPTIMIZER)
-        optimizer.load(_momentum(tensors))
-        torch.set_rng_state(tensors[_RNG])
+        learner.optimizer.load(tensors)
+        learner.device.set_rng_states(tensors)
     except TrainerError as error:
         raise _damaged(folder, error.message) from None
     except (KeyError, RuntimeError) as error:
-        raise _damaged(folder, f"its {OPTIMIZER} does not fit: {error!r}") from None
+        raise _damaged(folder, f"its tensors do not fit: {error!r}") from None
     return position
 
 
-def _momentum(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name[len(_MOMENTUM):]: tensor for name, tensor in tensors.items()
-            if name.startswith(_MOMENTUM)}
+@torch.no_grad()
+def _load_adapters(learner: Learner, folder: Path) -> None:
+    found: dict[str, Tensor] = weights.load_tensors(folder / lora.WEIGHTS)
+    for name, parameter in lora.adapters(learner.model).items():
+        parameter.copy_(found[name])
 
 
 def _foreign(folder: Path, why: str) -> TrainerError:

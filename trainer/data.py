@@ -95,6 +95,8 @@ class Reader:
             read = _json_lines
         elif path.endswith(".csv"):
             read = _csv_rows
+        elif path.endswith(".parquet"):
+            read = _parquet_rows
         else:
             self._report.add(problem("INVALID_FILE_EXTENSION", path, file=path))
             return
@@ -181,6 +183,12 @@ def _json_lines(file: BinaryIO, path: str) -> Iterator[csv_rows.Row]:
 
 def _csv_rows(file: BinaryIO, path: str) -> Iterator[csv_rows.Row]:
     return csv_rows.read(file, path, MAX_LINE_BYTES, _describe)
+
+
+def _parquet_rows(file: BinaryIO, path: str) -> Iterator[csv_rows.Row]:
+    from trainer import parquet_rows  # loads pyarrow, which takes half a second
+
+    return parquet_rows.read(file, path)
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:

@@ -35,13 +35,14 @@ TEXTS = {
     "INVALID_JSON": "Expected one JSON object a line, but found {found}",
     "INVALID_JSON_VALUE": "Expected messages to be a JSON list, but found {found}",
     "INVALID_CSV": "Expected a row of comma-separated values, but found {found}",
+    "INVALID_PARQUET": "Expected a Parquet file, but found {found}",
     "LINE_TOO_LONG": "Expected a line of at most {found} bytes, but found a longer one",
     "NOT_UTF8": "Text file {found} contains chars that cannot be utf-8 decoded. Please remove or "
                 "replace these chars.",
     "NO_TEXT_FILES": "No text files were found at {found}.",
     "NO_EXAMPLES": "No examples were found in {found}.",
     "DATA_NOT_READABLE": "The data cannot be read: {found}",
-    "INVALID_FILE_EXTENSION": "Expected a .jsonl or .csv file, but found {found}",
+    "INVALID_FILE_EXTENSION": "Expected a .jsonl, .csv or .parquet file, but found {found}",
     "NOT_ENOUGH_SAMPLES":
         "Your dataset (name={name}, split={split}) has {samples} samples, but your minimum batch "
         "size is {batch_size} because you are running on 1 gpus and your per device batch size is "
@@ -66,12 +67,13 @@ FIXES = {
     "INVALID_JSON_VALUE": "write the value of messages as a JSON list, its quotes doubled as CSV has it",
     "INVALID_CSV": "put values that hold commas, quotes or line breaks between double quotes, and "
                    "double the quotes in them",
+    "INVALID_PARQUET": "write the file anew, and copy it whole",
     "LINE_TOO_LONG": "split the example",
     "NOT_UTF8": "convert the file: iconv -f <encoding> -t utf-8",
     "NO_TEXT_FILES": "give a folder that holds at least one file whose name ends in .txt",
     "NO_EXAMPLES": "give a file with at least one example",
-    "INVALID_FILE_EXTENSION": "convert the data to JSON Lines and name the file .jsonl, or to comma-separated "
-                              "values with a header and name it .csv",
+    "INVALID_FILE_EXTENSION": "convert the data to JSON Lines and name the file .jsonl; .csv (with a header) and "
+                              ".parquet are read as well",
     "NOT_ENOUGH_SAMPLES": "an example counts when some of its response fits the context length; "
                           "text counts in blocks of the context length"}
 

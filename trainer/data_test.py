@@ -136,7 +136,7 @@ class JsonLinesErrorsTest(DataCase):
         self.assertEqual(self.failure(b"").code, "NO_EXAMPLES")
         self.assertEqual(self.failure(b"\n \r\n").code, "NO_EXAMPLES")
         self.assertEqual(self.failure(path=self.folder / "no.jsonl").code, "DATA_NOT_READABLE")
-        self.assertEqual(self.failure(path="data.parquet").code, "INVALID_FILE_EXTENSION")
+        self.assertEqual(self.failure(path="data.xlsx").code, "INVALID_FILE_EXTENSION")
 
     def test_fewer_samples_than_a_batch(self):
         error = self.failure(lines(*[GOOD] * 7), least=8)

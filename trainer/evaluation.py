@@ -7,9 +7,9 @@ from typing import Callable
 
 import torch
 
-from trainer.batches import BATCH_SIZE, collate
-from trainer.data import Dataset
-from trainer.llama import IGNORE, Llama, loss_sum
+from trainer.batches import collate
+from trainer.learner import Learner
+from trainer.rows import Rows
 from trainer.tokenizer import ModelTokenizer
 
 # How evaluation prompts are answered: the settings that the fine-tuning API documents for
@@ -21,31 +21,33 @@ TOP_P = 0.95
 
 
 @torch.no_grad()
-def evaluate(model: Llama, data: Dataset, check_stop: Callable[[], None]) -> dict[str, float]:
+def evaluate(learner: Learner, rows: Rows, check_stop: Callable[[], None]) -> dict[str, float]:
     """The mean loss per learned token, and its exponential."""
-    total, count = 0.0, 0
-    for start in range(0, len(data), BATCH_SIZE):
+    learner.model.eval()
+    total, count, size = 0.0, 0, learner.recipe.micro_batch_size
+    for start in range(0, len(rows), size):
         check_stop()
-        ids, labels = collate(data, list(range(start, min(start + BATCH_SIZE, len(data)))))
-        total += loss_sum(model(ids), labels).item()
-        count += int((labels != IGNORE).sum())
+        numbers = list(range(start, min(start + size, len(rows))))
+        batch = collate(rows, numbers, learner.device.torch)
+        total += learner.loss_sum(batch).item()
+        count += batch.learned_tokens()
     loss = total / count
     perplexity = math.exp(loss) if loss < 700 else math.inf
     return {"eval/loss": loss, "eval/perplexity": perplexity}
 
 
 @torch.no_grad()
-def answer(model: Llama, tokenizer: ModelTokenizer, prompt: str, seed: int,
+def answer(learner: Learner, tokenizer: ModelTokenizer, prompt: str, seed: int,
            context_length: int, check_stop: Callable[[], None]) -> str:
     """A sampled continuation of `prompt`; the same seed and weights give the same text."""
+    learner.model.eval()
     generator = torch.Generator().manual_seed(seed)
     ids = tokenizer.prefix + tokenizer.encode(prompt)
     new: list[int] = []
     while len(new) < MAX_NEW_TOKENS:
         check_stop()
         window = (ids + new)[-context_length:] or [0]
-        logits = model(torch.tensor([window]))[0, -1] / TEMPERATURE
-        token = _sample(logits, generator)
+        token = _sample(learner.next_logits(window) / TEMPERATURE, generator)
         if token == tokenizer.eos_id:
             break
         new.append(token)

@@ -1,11 +1,13 @@
-"""Holds the model, its tokenizer and its files against transformers (requirements-test.txt)."""
+"""Holds the model, its tokenizer and its files against transformers and PEFT."""
 
 import json
 import os
+import shutil
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
+from peft import PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from trainer import catalogue, make_tiny_llama, weights
@@ -53,6 +55,26 @@ class TransformersTest(FolderCase):
                 theirs.save_pretrained(folder, max_shard_size=size)
                 self.assertEqual((folder / weights.INDEX).exists(), shards)
                 self.assert_same_logits(catalogue.find(MICRO, (root,)).load(None), folder)
+
+    def test_adapters_load_with_peft_and_agree_with_their_merge(self):
+        recipe = {"lora": {"rank": 3, "alpha": 7.5, "target_modules": ["q_proj", "down_proj"]}}
+        run = RunFolder(self.folder / "run", recipe=recipe)
+        run.attempt()
+        base = catalogue.find(MICRO, (run.models,))
+        plain = self.folder / "plain"  # transformers needs a folder with the base model's weights
+        shutil.copytree(base.folder, plain)
+        model = base.load(None)
+        (plain / weights.SINGLE).write_bytes(weights.encode(dict(model.named_parameters())))
+        theirs = PeftModel.from_pretrained(
+            AutoModelForCausalLM.from_pretrained(plain, torch_dtype=torch.float32),
+            run.checkpoints / "ep1-ba3")
+        with torch.no_grad():
+            adapted = theirs(self.ids).logits
+            self.assertFalse(torch.allclose(adapted, model(self.ids), atol=1e-3))
+            merged = theirs.merge_and_unload()(self.ids).logits
+        mine = logits_of(run.checkpoints / "huggingface" / "ba3", self.ids)
+        torch.testing.assert_close(mine, adapted, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(mine, merged, atol=1e-5, rtol=1e-5)
 
     def test_the_tokenizer_agrees(self):
         theirs, mine = AutoTokenizer.from_pretrained(TINY), ModelTokenizer(TINY, 264)

@@ -90,12 +90,21 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.eps))
+        wide = x.float()  # also where the layers before computed in half precision
+        return self.weight * (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps))
 
 
 def _rotate_half(x: Tensor) -> Tensor:
     half = x.shape[-1] // 2
     return torch.cat((-x[..., half:], x[..., :half]), dim=-1)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """Softmax attention; `mask` is added to the scores."""
+    if q.is_cuda:  # torch 2's kernel, which keeps no matrix of scores
+        q, k, mask = q.to(v.dtype), k.to(v.dtype), mask.to(v.dtype)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    return torch.softmax(q @ k.transpose(2, 3) / math.sqrt(q.shape[-1]) + mask, dim=-1) @ v
 
 
 class Attention(nn.Module):
@@ -118,8 +127,17 @@ class Attention(nn.Module):
         q = q * cos + _rotate_half(q) * sin
         k = k * cos + _rotate_half(k) * sin
         k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
-        weights = torch.softmax(q @ k.transpose(2, 3) / math.sqrt(dim) + mask, dim=-1)
-        return self.o_proj((weights @ v).transpose(1, 2).reshape(batch, length, -1))
+        return self.o_proj(_attend(q, k, v, mask).transpose(1, 2).reshape(batch, length, -1))
+
+
+def _causal_mask(ids: Tensor, segments: Tensor | None) -> Tensor:
+    """0 where a position may look, and -inf where it may not."""
+    length = ids.shape[1]
+    mask = torch.full((length, length), float("-inf"), device=ids.device).triu(1)
+    if segments is None:
+        return mask
+    apart = segments.unsqueeze(1) != segments.unsqueeze(2)  # padding is a segment of its own
+    return mask.expand(len(ids), -1, -1).masked_fill(apart, float("-inf")).unsqueeze(1)
 
 
 class MLP(nn.Module):
@@ -164,19 +182,27 @@ class Llama(nn.Module):
         if not config.tied:
             self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
 
-    def forward(self, ids: Tensor) -> Tensor:
-        length = ids.shape[1]
-        dim = self.config.head_dim
-        exponents = torch.arange(0, dim, 2, dtype=torch.float32) / dim
-        angles = torch.outer(torch.arange(length, dtype=torch.float32),
-                             1.0 / self.config.rope_theta ** exponents)
-        cos, sin = torch.cat((angles, angles), -1).cos(), torch.cat((angles, angles), -1).sin()
-        mask = torch.full((length, length), float("-inf")).triu(1)
+    def forward(self, ids: Tensor, positions: Tensor | None = None,
+                segments: Tensor | None = None) -> Tensor:
+        """`positions` default to 0, 1, 2...; with `segments`, only equal numbers see each other."""
+        cos, sin = self._rotations(ids, positions)
+        mask = _causal_mask(ids, segments)
         x = self.model.embed_tokens(ids)
         for layer in self.model.layers:
             x = layer(x, cos, sin, mask)
         x = self.model.norm(x)
         return F.linear(x, self.model.embed_tokens.weight) if self.config.tied else self.lm_head(x)
+
+    def _rotations(self, ids: Tensor, positions: Tensor | None) -> tuple[Tensor, Tensor]:
+        dim = self.config.head_dim
+        exponents = torch.arange(0, dim, 2, dtype=torch.float32, device=ids.device) / dim
+        if positions is None:
+            positions = torch.arange(ids.shape[1], device=ids.device)
+        angles = positions.float().unsqueeze(-1) * (1.0 / self.config.rope_theta ** exponents)
+        angles = torch.cat((angles, angles), -1)
+        if angles.dim() == 3:  # (batch, length, dim): one for all heads
+            angles = angles.unsqueeze(1)
+        return angles.cos(), angles.sin()
 
     def init_weights(self, seed: int) -> None:
         """Fills the weights from `seed` alone: the normal distribution of `initializer_range`.
@@ -195,5 +221,5 @@ class Llama(nn.Module):
 
 def loss_sum(logits: Tensor, labels: Tensor) -> Tensor:
     """The summed cross entropy over all positions whose label is not IGNORE."""
-    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORE,
+    return F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORE,
                            reduction="sum")

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-import math
 import time
 from pathlib import Path
 
-import torch
-
-from trainer import catalogue, checkpoint, data, evaluation
+from trainer import catalogue, checkpoint, data, device, evaluation
 from trainer import spec as run_spec
-from trainer.batches import BATCH_SIZE, BatchPlan, Position, collate
+from trainer.batches import BatchPlan, Position
 from trainer.checkpoint import CheckpointWriter, Identity
 from trainer.control import CANCEL, Control
 from trainer.environment import Environment
-from trainer.errors import EXIT_DATA, EXIT_OK, EXIT_STOPPED, Stopped, TrainerError
+from trainer.errors import EXIT_OK, EXIT_STOPPED, Stopped, TrainerError
 from trainer.events import EventWriter
-from trainer.lion import Lion, learning_rate_at
-from trainer.llama import IGNORE, Llama, loss_sum
+from trainer.learner import Learner
+from trainer.llama import Llama
+from trainer.loss_guard import LossGuard
+from trainer.recipe import FLOAT32, Recipe
+from trainer.rows import Rows
 from trainer.spec import RunSpec
 from trainer.tokenizer import ModelTokenizer
 
@@ -49,39 +50,51 @@ class Attempt:
         """Everything before the first batch. Data are read before weights: they fail more often."""
         spec = self._spec = run_spec.load(self._environment.spec)
         base = catalogue.find(spec.model, self._environment.model_roots)
-        resume_from = self._environment.resume_from
-        # Where a run goes on from a checkpoint, its first weights no longer matter.
-        custom = (catalogue.custom_weights(spec.custom_weights_path)
-                  if spec.custom_weights_path and resume_from is None else None)
         self._context_length = _context_length(spec, base.config.context_length)
         self._tokenizer = ModelTokenizer(base.folder, base.config.vocab_size)
         self._read_data(spec)
 
-        self._model = Llama(base.config) if resume_from else base.load(custom)
-        self._optimizer = Lion(self._model)
-        self._events.emit("model_initialized", model=spec.model)
-        identity = Identity(_digest(spec, self._context_length), self._data.fingerprint())
+        chosen = device.choose(spec.recipe.precision)
+        device.settle(spec.recipe.seed)
+        self._recipe = dataclasses.replace(spec.recipe, precision=chosen.precision)
+        self._learner = Learner(self._first_weights(spec, base), self._recipe, spec.learning_rate,
+                                chosen)
+        self._guard = LossGuard(self._plan.total)
+        self._events.emit("model_initialized", model=spec.model, device=chosen.torch.type,
+                          precision=chosen.precision)
+        identity = Identity(_digest(spec, self._recipe, self._context_length),
+                            self._rows.data.fingerprint(), self._learner.base_digest)
         self._writer = CheckpointWriter(self._environment.checkpoint_dir, base, identity)
         self._position = Position()
-        if resume_from is not None:
-            self._resume(resume_from, identity)
+        if self._environment.resume_from is not None:
+            self._resume(self._environment.resume_from, identity)
+
+    def _first_weights(self, spec: RunSpec, base: catalogue.BaseModel) -> Llama:
+        """What the run begins with. Where it goes on from a checkpoint with all weights in it,
+        those it began with no longer matter, and need not be there."""
+        if self._environment.resume_from is not None and not spec.recipe.lora:
+            return Llama(base.config)
+        path = spec.custom_weights_path
+        return base.load(catalogue.custom_weights(path) if path else None)
 
     def _read_data(self, spec: RunSpec) -> None:
         def read(split: str, path: str, min_samples: int) -> data.Dataset:
             reader = data.Reader(self._tokenizer, self._context_length, split, self._check_stop)
             return reader.read(path, spec.task_type, min_samples)
 
-        self._data = read("training", spec.train_data_path, BATCH_SIZE)
-        self._eval_data = (read("evaluation", spec.eval_data_path, 1)
+        recipe = spec.recipe
+        train = read("training", spec.train_data_path, recipe.batch_size)
+        self._rows = Rows(train, self._context_length if recipe.packing else None)
+        self._eval_rows = (Rows(read("evaluation", spec.eval_data_path, 1), None)
                            if spec.eval_data_path else None)
-        self._plan = BatchPlan(self._data, spec.training_duration)
+        self._plan = BatchPlan(self._rows, spec.training_duration, recipe.batch_size, recipe.seed)
         self._events.emit(
-            "data_validated", examples=len(self._data), tokens=len(self._data.ids),
-            eval_examples=len(self._eval_data) if self._eval_data else 0,
-            truncated=self._data.truncated, dropped=self._data.dropped)
+            "data_validated", examples=len(train), tokens=len(train.ids),
+            eval_examples=len(self._eval_rows) if self._eval_rows else 0,
+            truncated=train.truncated, dropped=train.dropped, rows=len(self._rows))
 
     def _resume(self, folder: Path, identity: Identity) -> None:
-        self._position = checkpoint.resume(folder, self._model, self._optimizer, identity)
+        self._position = checkpoint.resume(folder, self._learner, self._guard, identity)
         self._saved_step, self._saved_name = self._position.step, folder.name
         self._events.emit("resumed", checkpoint=folder.name, step=self._position.step,
                           tokens=self._position.tokens)
@@ -90,10 +103,10 @@ class Attempt:
         if self._position.step == 0:
             self._evaluate("before")
         metrics: dict[str, float] = {}
-        for samples in self._plan.from_step(self._position.step):
+        for numbers in self._plan.from_step(self._position.step):
             self._check_stop_saving()
             before = self._position
-            metrics = self._train_batch(samples)
+            metrics = self._train_batch(numbers)
             wanted = self._control.take_checkpoint_request()
             ended = self._plan.interval_ends(self._spec.save_interval, before, self._position)
             if (wanted or ended) and self._position.step < self._plan.total:
@@ -110,22 +123,15 @@ class Attempt:
                           tokens=self._position.tokens)
         self._save(metrics)
 
-    def _train_batch(self, samples: list[int]) -> dict[str, float]:
+    def _train_batch(self, numbers: list[int]) -> dict[str, float]:
         start = time.monotonic()
         plan, before = self._plan, self._position
-        ids, labels = collate(self._data, samples)
-        loss = loss_sum(self._model(ids), labels) / int((labels != IGNORE).sum())
-        if not math.isfinite(loss.item()):
-            raise TrainerError(
-                "LOSS_SPIKE", "Training stopped due to a loss spike. The training loss is "
-                f"{loss.item()} at batch {before.step + 1}. Please try submitting the run again "
-                "with a lower learning rate.", exit_status=EXIT_DATA)
-        loss.backward()
-        rate = learning_rate_at(before.step, plan.total, self._spec.learning_rate)
-        self._optimizer.step(rate)
-        self._position = now = plan.after(before, samples)
+        rate = self._learner.rate(before.step, plan.total)
+        loss = self._learner.learn(self._rows, numbers, rate, before.step + 1)
+        self._guard.see(loss, before.step + 1)
+        self._position = now = plan.after(before, numbers)
         speed = (now.tokens - before.tokens) / max(time.monotonic() - start, 1e-9)
-        metrics = {"train/loss": loss.item(), "lr": rate, "tokens_per_second": round(speed, 1)}
+        metrics = {"train/loss": loss, "lr": rate, "tokens_per_second": round(speed, 1)}
         self._events.emit(
             "progress", **plan.place(now.step), total_batches=plan.total, step=now.step,
             tokens=now.tokens, max_tokens=plan.max_tokens, metrics=metrics)
@@ -138,11 +144,11 @@ class Attempt:
         place = {"step": step, "epoch": epoch + 1, "batch": batch + 1 if step else 0}
         metrics: dict[str, float] = {}
         try:
-            if self._eval_data is not None:
-                metrics = evaluation.evaluate(self._model, self._eval_data, self._check_stop)
+            if self._eval_rows is not None:
+                metrics = evaluation.evaluate(self._learner, self._eval_rows, self._check_stop)
                 self._events.emit("eval", **place, when=when, metrics=metrics)
             for index, prompt in enumerate(self._spec.eval_prompts):
-                text = evaluation.answer(self._model, self._tokenizer, prompt,
+                text = evaluation.answer(self._learner, self._tokenizer, prompt,
                                          _PROMPT_SEED + index, self._context_length,
                                          self._check_stop)
                 self._events.emit("eval_prompt", **place, when=when, prompt=prompt, response=text)
@@ -154,7 +160,7 @@ class Attempt:
         if self._saved_step == self._position.step:
             return
         position = self._position
-        saved = self._writer.save(self._model, self._optimizer, position)
+        saved = self._writer.save(self._learner, self._guard, position)
         self._saved_step, self._saved_name = position.step, saved.name
         self._events.emit(
             "checkpoint", path=saved.name, step=position.step, epoch=position.epoch,
@@ -183,18 +189,13 @@ def _context_length(spec: RunSpec, model_limit: int) -> int:
     return wanted
 
 
-def _digest(spec: RunSpec, context_length: int) -> str:
+def _digest(spec: RunSpec, recipe: Recipe, context_length: int) -> str:
     """Of all in the specification that decides how training goes on from a checkpoint.
 
     Paths are left out: another worker may know the same files by other ones.
     """
     decisive = [spec.model, spec.task_type, str(spec.training_duration), spec.learning_rate,
                 context_length]
-    return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
-
-
-def settle_torch() -> None:
-    """Makes torch's arithmetic repeatable. One OpenMP thread: see `_limit_threads` in __main__."""
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    torch.manual_seed(0)
+    if recipe != Recipe(precision=FLOAT32):  # as in checkpoints from before there were recipes
+        decisive.append(dataclasses.asdict(recipe))
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

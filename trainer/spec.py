@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer import durations
+from trainer import durations, recipe
 from trainer.durations import Duration
 from trainer.errors import TrainerError
 
@@ -44,6 +44,7 @@ class RunSpec:
     learning_rate: float = DEFAULT_LEARNING_RATE
     context_length: int | None = None
     save_interval: Duration = Duration(1, durations.EPOCH)
+    recipe: recipe.Recipe = recipe.Recipe()
 
 
 def load(path: Path) -> RunSpec:
@@ -57,7 +58,7 @@ def parse(document: object) -> RunSpec:
     """Builds a RunSpec from decoded JSON; an absent, null or empty value takes its default."""
     if not isinstance(document, dict):
         raise _invalid("the specification", "must be a JSON object")
-    given = {_snake(key): value for key, value in document.items()
+    given = {key: value for key, value in _snake_keys(document).items()
              if value is not None and value != ""}
     task_type = given.get("task_type", CHAT_COMPLETION)
     if task_type == "TASK_TYPE_UNSPECIFIED":
@@ -76,7 +77,15 @@ def parse(document: object) -> RunSpec:
                                           "training_duration"),
         learning_rate=_learning_rate(given.get("learning_rate", DEFAULT_LEARNING_RATE)),
         context_length=_context_length(given.get("context_length")),
-        save_interval=durations.parse(given.get("save_interval", "1ep"), "save_interval"))
+        save_interval=durations.parse(given.get("save_interval", "1ep"), "save_interval"),
+        recipe=recipe.parse(given.get("recipe")))
+
+
+def _snake_keys(value: object) -> object:
+    """The document with snake_case keys, also in the messages within it."""
+    if isinstance(value, dict):
+        return {_snake(key): _snake_keys(item) for key, item in value.items()}
+    return value
 
 
 def _snake(key: str) -> str:

@@ -13,7 +13,7 @@ from trainer import make_tiny_llama
 from trainer.control import Control
 from trainer.environment import PACKAGED_MODELS, Environment
 from trainer.events import EventWriter
-from trainer.loop import Attempt, settle_torch
+from trainer.loop import Attempt
 
 TINY = PACKAGED_MODELS / make_tiny_llama.NAME
 MICRO = "test/micro"
@@ -78,7 +78,6 @@ class RunFolder:
         environment = Environment.from_variables(
             self.variables(FINETUNED_RESUME_FROM=str(resume_from or "")))
         events = RecordingEvents(environment.events, on_event)
-        settle_torch()
         status = Attempt(environment, events, Control(environment.control)).run()
         events.close()
         return status, events.seen

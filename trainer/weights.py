@@ -6,6 +6,7 @@ wrote it. Training happens in float32, whatever precision the files have.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -47,6 +48,15 @@ def load_model(model: Llama, folder: Path) -> None:
             parameter.copy_(found[name])
 
 
+def digest(model: Llama) -> str:
+    """Stands for the values of all weights, whatever files they came from."""
+    result = hashlib.sha256()
+    for name, parameter in sorted(model.named_parameters()):
+        result.update(name.encode())
+        result.update(memoryview(parameter.detach().contiguous().numpy()).cast("B"))
+    return result.hexdigest()
+
+
 def load_tensors(file: Path) -> dict[str, Tensor]:
     try:
         with safe_open(file, framework="pt") as reader:
@@ -57,7 +67,7 @@ def load_tensors(file: Path) -> dict[str, Tensor]:
 
 def encode(tensors: dict[str, Tensor]) -> bytes:
     """The bytes of a safetensors file. transformers refuses one without the format's name."""
-    return save({n: t.detach().contiguous() for n, t in tensors.items()}, {"format": "pt"})
+    return save({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, {"format": "pt"})
 
 
 def _files(folder: Path) -> list[Path]:

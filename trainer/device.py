@@ -1,0 +1,54 @@
+"""Where the arithmetic happens, and in what precision.
+
+The agent gives an attempt its GPUs by CUDA_VISIBLE_DEVICES; with none, or with a torch that was
+built without CUDA, as Debian's is, everything happens on the CPU.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+
+from trainer.recipe import AUTO, BFLOAT16, FLOAT32
+
+
+@dataclass(frozen=True)
+class Device:
+    torch: torch.device
+    precision: str  # FLOAT32 or BFLOAT16
+
+    def autocast(self) -> AbstractContextManager:
+        """Weights stay in float32; in BFLOAT16 matrices are multiplied in half precision."""
+        return torch.autocast(self.torch.type, dtype=torch.bfloat16,
+                              enabled=self.precision == BFLOAT16)
+
+    def rng_states(self) -> dict[str, torch.Tensor]:
+        states = {"rng.torch": torch.get_rng_state()}
+        if self.torch.type == "cuda":
+            states["rng.cuda"] = torch.cuda.get_rng_state(self.torch)
+        return states
+
+    def set_rng_states(self, states: dict[str, torch.Tensor]) -> None:
+        torch.set_rng_state(states["rng.torch"])
+        if self.torch.type == "cuda":
+            torch.cuda.set_rng_state(states["rng.cuda"], self.torch)
+
+
+def choose(precision: str) -> Device:
+    """The first GPU this process may use, or the CPU. AUTO is BFLOAT16 on a GPU that has it."""
+    gpu = torch.cuda.is_available()
+    if precision == AUTO:
+        precision = BFLOAT16 if gpu and torch.cuda.is_bf16_supported() else FLOAT32
+    return Device(torch.device("cuda", 0) if gpu else torch.device("cpu"), precision)
+
+
+def settle(seed: int) -> None:
+    """Makes torch's arithmetic repeatable. One OpenMP thread: see `_limit_threads` in __main__.
+
+    On a GPU an operation that has no repeatable form warns, and on the CPU it is an error.
+    """
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    torch.manual_seed(seed)
