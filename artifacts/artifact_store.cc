@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "artifacts/artifact_file.h"
 #include "artifacts/beneath.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -90,25 +91,12 @@ absl::StatusOr<ArtifactStore::Range> ArtifactStore::ReadRange(std::string_view p
   if (offset < 0 || limit < 0) {
     return absl::InvalidArgumentError("offset and limit must not be negative");
   }
-  FT_ASSIGN_OR_RETURN(const OwnedFd fd, OpenFileBeneath(root_, path));
-  struct stat info;
-  if (fstat(fd.get(), &info) != 0) return ErrnoError(errno, "cannot read", std::string(path));
+  FT_ASSIGN_OR_RETURN(const ArtifactFile file, ArtifactFile::Open(root_, path));
+  const int64_t left = std::max<int64_t>(0, file.size_bytes() - offset);
+  const auto wanted = static_cast<size_t>(std::min({limit, kMaxRangeBytes, left}));
   Range range;
-  range.size_bytes = info.st_size;
-  const int64_t left = std::max<int64_t>(0, range.size_bytes - offset);
-  range.data.resize(static_cast<size_t>(std::min({limit, kMaxRangeBytes, left})));
-  size_t filled = 0;
-  while (filled < range.data.size()) {
-    const ssize_t count = pread(fd.get(), range.data.data() + filled, range.data.size() - filled,
-                                static_cast<off_t>(offset) + static_cast<off_t>(filled));
-    if (count < 0) {
-      if (errno == EINTR) continue;
-      return ErrnoError(errno, "cannot read", std::string(path));
-    }
-    if (count == 0) break;
-    filled += static_cast<size_t>(count);
-  }
-  range.data.resize(filled);
+  range.size_bytes = file.size_bytes();
+  FT_ASSIGN_OR_RETURN(range.data, file.Read(offset, wanted));
   return range;
 }
 

@@ -26,20 +26,38 @@ std::string Sha256(std::string_view data) {
 
 std::string Sha256Hex(std::string_view data) { return HexEncode(Sha256(data)); }
 
+struct Sha256Stream::Context {
+  std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> digest{EVP_MD_CTX_new(), &EVP_MD_CTX_free};
+};
+
+Sha256Stream::Sha256Stream() : context_(std::make_unique<Context>()) {
+  EVP_DigestInit_ex(context_->digest.get(), EVP_sha256(), nullptr);
+}
+
+Sha256Stream::~Sha256Stream() = default;
+
+void Sha256Stream::Add(std::string_view data) {
+  EVP_DigestUpdate(context_->digest.get(), data.data(), data.size());
+}
+
+std::string Sha256Stream::Hex() {
+  std::string digest(SHA256_DIGEST_LENGTH, '\0');
+  EVP_DigestFinal_ex(context_->digest.get(), reinterpret_cast<unsigned char*>(digest.data()),
+                     nullptr);
+  return HexEncode(digest);
+}
+
 absl::StatusOr<std::string> Sha256HexOfFile(const std::string& path) {
   std::unique_ptr<FILE, int (*)(FILE*)> file(fopen(path.c_str(), "rbe"), &fclose);
   if (file == nullptr) return absl::NotFoundError("cannot open " + path);
-  std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
-  EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr);
+  Sha256Stream stream;
   std::array<char, 256 * 1024> buffer;
   size_t count;
   while ((count = fread(buffer.data(), 1, buffer.size(), file.get())) > 0) {
-    EVP_DigestUpdate(context.get(), buffer.data(), count);
+    stream.Add({buffer.data(), count});
   }
   if (ferror(file.get()) != 0) return absl::InternalError("cannot read " + path);
-  std::string digest(SHA256_DIGEST_LENGTH, '\0');
-  EVP_DigestFinal_ex(context.get(), reinterpret_cast<unsigned char*>(digest.data()), nullptr);
-  return HexEncode(digest);
+  return stream.Hex();
 }
 
 std::string HmacSha256(std::string_view key, std::string_view data) {

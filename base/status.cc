@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/cord.h"
+#include "absl/strings/match.h"
 #include "base/time.h"
 
 namespace finetuned {
@@ -114,6 +115,8 @@ google::rpc::Status ToProto(const absl::Status& status) {
   result.set_code(static_cast<int>(status.code()));
   result.set_message(std::string(status.message()));
   status.ForEachPayload([&result](absl::string_view type_url, const absl::Cord& payload) {
+    // Others are notes of rooms to each other and no messages.
+    if (!absl::StartsWith(type_url, kTypePrefix)) return;
     auto* any = result.add_details();
     any->set_type_url(std::string(type_url));
     any->set_value(std::string(payload));

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <tuple>
 #include <utility>
 
@@ -14,6 +15,7 @@
 #include "base/grpc_status.h"
 #include "base/status.h"
 #include "cli/errors.h"
+#include "finetuned/v1/artifact_service.grpc.pb.h"
 #include "finetuned/v1/experiment_service.grpc.pb.h"
 #include "finetuned/v1/model_service.grpc.pb.h"
 #include "finetuned/v1/run_service.grpc.pb.h"
@@ -42,17 +44,22 @@ void AddToken(const std::string& token, grpc::ClientContext& context) {
 
 // One thread, one completion queue, one operation at a time: so a wait can have a limit without a
 // second thread.
-class EventStreamImpl final : public Client::EventStream {
+template <typename Response>
+class StreamImpl final : public Client::Stream<Response> {
  public:
-  EventStreamImpl(v1::RunService::Stub& stub, const std::string& token,
-                  const v1::WatchEventsRequest& request, Interrupt& interrupt)
+  using Reader = grpc::ClientAsyncReader<Response>;
+  // Starts the call with these two.
+  using Begin =
+      std::function<std::unique_ptr<Reader>(grpc::ClientContext*, grpc::CompletionQueue*)>;
+
+  StreamImpl(const std::string& token, Interrupt& interrupt, const Begin& begin)
       : interrupt_(interrupt), scope_(interrupt, [this] { context_.TryCancel(); }) {
     AddToken(token, context_);
-    reader_ = stub.AsyncWatchEvents(&context_, request, &queue_, nullptr);
+    reader_ = begin(&context_, &queue_);
     started_ = WaitForOperation();
   }
 
-  ~EventStreamImpl() override {
+  ~StreamImpl() override {
     if (!ended_) {
       context_.TryCancel();
       End(absl::CancelledError("closed"));
@@ -64,18 +71,18 @@ class EventStreamImpl final : public Client::EventStream {
     }
   }
 
-  bool Next(absl::Duration limit, v1::WatchEventsResponse* response) override {
+  bool Next(absl::Duration limit, Response* response) override {
     if (ended_) return false;
     if (!started_) return End(absl::OkStatus());
     reader_->Read(response, nullptr);
-    const absl::Duration wait = std::min(limit, kSilenceLimit);
+    const absl::Duration wait = std::min(limit, this->kSilenceLimit);
     void* tag = nullptr;
     bool ok = false;
     const auto next = queue_.AsyncNext(&tag, &ok, DeadlineIn(wait));
     if (next == grpc::CompletionQueue::TIMEOUT) {
       context_.TryCancel();
       WaitForOperation();  // The read, which fails now.
-      return End(limit <= kSilenceLimit
+      return End(limit <= this->kSilenceLimit
                      ? absl::DeadlineExceededError("the time limit is over")
                      : absl::UnavailableError("the server has not said anything for too long"));
     }
@@ -107,7 +114,7 @@ class EventStreamImpl final : public Client::EventStream {
   grpc::ClientContext context_;
   Interrupt::Scope scope_;
   grpc::CompletionQueue queue_;
-  std::unique_ptr<grpc::ClientAsyncReader<v1::WatchEventsResponse>> reader_;
+  std::unique_ptr<Reader> reader_;
   bool started_ = false;
   bool ended_ = false;
   absl::Status status_;
@@ -134,7 +141,8 @@ class Client::Rpc {
     channel_ =
         grpc::CreateCustomChannel(options_.server, grpc::InsecureChannelCredentials(), arguments);
     stubs_ = {v1::RunService::NewStub(channel_), v1::ExperimentService::NewStub(channel_),
-              v1::ModelService::NewStub(channel_), v1::WorkspaceService::NewStub(channel_)};
+              v1::ModelService::NewStub(channel_), v1::ArtifactService::NewStub(channel_),
+              v1::WorkspaceService::NewStub(channel_)};
   }
 
   // `repeated`, where it is given, says afterwards whether the call was made more than once.
@@ -167,11 +175,19 @@ class Client::Rpc {
     }
   }
 
-  std::unique_ptr<EventStream> Watch(const v1::WatchEventsRequest& request) {
+  // `start` is the method of the stub that begins the stream.
+  template <typename Stub, typename Request, typename Response>
+  std::unique_ptr<Stream<Response>> Open(std::unique_ptr<grpc::ClientAsyncReader<Response>> (
+                                             Stub::*start)(grpc::ClientContext*, const Request&,
+                                                           grpc::CompletionQueue*, void*),
+                                         const Request& request) {
     AwaitReconnection();
-    return std::make_unique<EventStreamImpl>(
-        *std::get<std::unique_ptr<v1::RunService::Stub>>(stubs_), options_.token, request,
-        io_.interrupt);
+    Stub& stub = *std::get<std::unique_ptr<Stub>>(stubs_);
+    return std::make_unique<StreamImpl<Response>>(
+        options_.token, io_.interrupt,
+        [&](grpc::ClientContext* context, grpc::CompletionQueue* queue) {
+          return (stub.*start)(context, request, queue, nullptr);
+        });
   }
 
  private:
@@ -188,7 +204,8 @@ class Client::Rpc {
   std::shared_ptr<grpc::Channel> channel_;
   // One of each service, over the same connection.
   std::tuple<std::unique_ptr<v1::RunService::Stub>, std::unique_ptr<v1::ExperimentService::Stub>,
-             std::unique_ptr<v1::ModelService::Stub>, std::unique_ptr<v1::WorkspaceService::Stub>>
+             std::unique_ptr<v1::ModelService::Stub>, std::unique_ptr<v1::ArtifactService::Stub>,
+             std::unique_ptr<v1::WorkspaceService::Stub>>
       stubs_;
 };
 
@@ -290,7 +307,15 @@ absl::StatusOr<v1::Workspace> Client::UpdateWorkspace(const v1::UpdateWorkspaceR
   return rpc_->Call(&v1::WorkspaceService::Stub::UpdateWorkspace, request);
 }
 std::unique_ptr<Client::EventStream> Client::WatchEvents(const v1::WatchEventsRequest& request) {
-  return rpc_->Watch(request);
+  return rpc_->Open(&v1::RunService::Stub::AsyncWatchEvents, request);
+}
+absl::StatusOr<v1::ListArtifactsResponse> Client::ListArtifacts(
+    const v1::ListArtifactsRequest& request) {
+  return rpc_->Call(&v1::ArtifactService::Stub::ListArtifacts, request);
+}
+std::unique_ptr<Client::ArtifactStream> Client::ReadArtifact(
+    const v1::ReadArtifactRequest& request) {
+  return rpc_->Open(&v1::ArtifactService::Stub::AsyncReadArtifact, request);
 }
 
 }  // namespace finetuned::cli

@@ -6,6 +6,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "cli/io.h"
+#include "finetuned/v1/artifact_service.pb.h"
 #include "finetuned/v1/experiment_service.pb.h"
 #include "finetuned/v1/model_service.pb.h"
 #include "finetuned/v1/run_service.pb.h"
@@ -38,21 +39,24 @@ class Client {
     absl::Duration timeout = kDefaultTimeout;
   };
 
-  // A stream of WatchEvents. To be read to its end, or destroyed, which cancels it.
-  class EventStream {
+  // A stream of answers. To be read to its end, or destroyed, which cancels it.
+  template <typename Response>
+  class Stream {
    public:
     // A healthy stream says something every 10 s, so after this long it is dead, whatever TCP
     // thinks.
     static constexpr absl::Duration kSilenceLimit = absl::Seconds(35);
 
-    virtual ~EventStream() = default;
+    virtual ~Stream() = default;
     // Blocks for the next message. False at the end of the stream, of `limit`, or of kSilenceLimit;
     // then see status().
-    virtual bool Next(absl::Duration limit, v1::WatchEventsResponse* response) = 0;
+    virtual bool Next(absl::Duration limit, Response* response) = 0;
     // How the stream ended: OK, or the service's error; UNAVAILABLE after silence;
     // DEADLINE_EXCEEDED after `limit`. Only after Next() was false.
     virtual const absl::Status& status() const = 0;
   };
+  using EventStream = Stream<v1::WatchEventsResponse>;
+  using ArtifactStream = Stream<v1::ReadArtifactResponse>;
 
   // Connects with the first call. LocalError FAILED_PRECONDITION for an address that is not on this
   // machine: there is no TLS yet, and a token must not cross a network in clear text. Usage error
@@ -83,8 +87,10 @@ class Client {
       const v1::GetRegisteredModelRequest& request);
   absl::StatusOr<v1::Workspace> GetWorkspace(const v1::GetWorkspaceRequest& request);
   absl::StatusOr<v1::Workspace> UpdateWorkspace(const v1::UpdateWorkspaceRequest& request);
-  // Opens a stream; at most one at a time. Never null: an error is found by Next().
+  absl::StatusOr<v1::ListArtifactsResponse> ListArtifacts(const v1::ListArtifactsRequest& request);
+  // Open a stream; at most one at a time. Never null: an error is found by Next().
   std::unique_ptr<EventStream> WatchEvents(const v1::WatchEventsRequest& request);
+  std::unique_ptr<ArtifactStream> ReadArtifact(const v1::ReadArtifactRequest& request);
 
  private:
   // gRPC stays in client.cc.

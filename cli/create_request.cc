@@ -44,6 +44,7 @@ absl::Status FillSpec(const CreateFlags& flags, const std::string& working_direc
   spec.set_data_prep_cluster_id(flags.data_prep_cluster_id);
   spec.set_save_interval(flags.save_interval);
   if (flags.save_num_to_keep) spec.set_save_num_to_keep(*flags.save_num_to_keep);
+  if (IsGiven(flags.recipe)) return FillRecipe(flags.recipe, spec.mutable_recipe());
   return absl::OkStatus();
 }
 

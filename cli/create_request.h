@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "cli/recipe_flags.h"
 #include "finetuned/v1/run_service.pb.h"
 
 namespace finetuned::cli {
@@ -31,6 +32,7 @@ struct CreateFlags {
   std::string data_prep_cluster_id;
   std::string save_interval;
   std::optional<int32_t> save_num_to_keep;
+  RecipeFlags recipe;
   std::optional<int32_t> gpus;
   std::string gpu_type;
   std::optional<int32_t> cpus;

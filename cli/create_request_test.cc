@@ -31,6 +31,20 @@ CreateFlags EveryFlag() {
   flags.data_prep_cluster_id = "c";
   flags.save_interval = "30ba";
   flags.save_num_to_keep = 3;
+  flags.recipe.batch_size = 16;
+  flags.recipe.micro_batch_size = 2;
+  flags.recipe.schedule = "cosine";
+  flags.recipe.warm_up = 0.1;
+  flags.recipe.optimizer = "AdamW";
+  flags.recipe.weight_decay = 0.01;
+  flags.recipe.max_gradient_norm = 0;
+  flags.recipe.precision = "bfloat16";
+  flags.recipe.packing = true;
+  flags.recipe.seed = 5;
+  flags.recipe.lora_rank = 4;
+  flags.recipe.lora_alpha = 8;
+  flags.recipe.lora_dropout = 0.1;
+  flags.recipe.lora_targets = {"q_proj", "v_proj"};
   flags.gpus = 0;
   flags.gpu_type = "h200";
   flags.cpus = 4;
@@ -60,7 +74,37 @@ TEST(BuildCreateRequest, HasAFlagForEveryField) {
   ExpectAllSet(*request);
   ExpectAllSet(request->run().spec());
   ExpectAllSet(request->run().spec().compute());
+  ExpectAllSet(request->run().spec().recipe());
+  ExpectAllSet(request->run().spec().recipe().lora());
   ExpectAllSet(request->run().spec().scheduling());
+}
+
+TEST(BuildCreateRequest, ARecipeIsThereOnlyWhereAFlagSaysSomething) {
+  CreateFlags flags = EveryFlag();
+  flags.recipe = {};
+  EXPECT_FALSE(BuildCreateRequest(flags, "/home/a", "g")->run().spec().has_recipe());
+  flags.recipe.lora = true;
+  const auto request = BuildCreateRequest(flags, "/home/a", "g");
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->run().spec().recipe().ShortDebugString(), "lora { }");
+  flags.recipe.optimizer = "LION";
+  EXPECT_EQ(BuildCreateRequest(flags, "/home/a", "g")->run().spec().recipe().optimizer(),
+            v1::Recipe::DECOUPLED_LION);
+}
+
+TEST(BuildCreateRequest, RecipeWordsThatAreNoneAreNamed) {
+  for (const auto& [set, flag] : std::vector<std::pair<std::string RecipeFlags::*, std::string>>{
+           {&RecipeFlags::schedule, "--schedule"},
+           {&RecipeFlags::optimizer, "--optimizer"},
+           {&RecipeFlags::precision, "--precision"}}) {
+    for (const char* bad : {"x", "schedule_unspecified", "OPTIMIZER_UNSPECIFIED"}) {
+      CreateFlags flags = EveryFlag();
+      flags.recipe.*set = bad;
+      const auto request = BuildCreateRequest(flags, "/home/a", "g");
+      EXPECT_EQ(ExitCodeOf(request.status()), kExitUsage);
+      EXPECT_THAT(std::string(request.status().message()), HasSubstr(flag));
+    }
+  }
 }
 
 TEST(BuildCreateRequest, ReadsWhatPeopleWrite) {

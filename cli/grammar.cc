@@ -64,13 +64,47 @@ void AddWatchFlags(CLI::App* command, WatchFlags& flags) {
   command->add_option("--progress", flags.progress, "auto, bar, plain or none");
 }
 
+void AddRecipeFlags(CLI::App* command, RecipeFlags& f) {
+  const char* group = "Recipe";
+  command->add_option("--batch-size", f.batch_size, "Samples of one update (8)")->group(group);
+  command
+      ->add_option("--micro-batch-size", f.micro_batch_size,
+                   "Samples at a time, the rest by accumulation; smaller needs less memory")
+      ->group(group);
+  command->add_option("--schedule", f.schedule, "linear (default), cosine or constant")
+      ->group(group);
+  command->add_option("--warm-up", f.warm_up, "Share of the training with a rising rate (0.02)")
+      ->group(group);
+  command->add_option("--optimizer", f.optimizer, "lion (default) or adamw")->group(group);
+  command->add_option("--weight-decay", f.weight_decay, "0 (default) to 1")->group(group);
+  command
+      ->add_option("--max-gradient-norm", f.max_gradient_norm,
+                   "Gradients are scaled down to it (1); 0 leaves them")
+      ->group(group);
+  command->add_option("--precision", f.precision, "auto (default), float32 or bfloat16")
+      ->group(group);
+  command->add_flag("--packing", f.packing, "Short samples share a row")->group(group);
+  command->add_option("--seed", f.seed, "Order of the data and all else that is random (17)")
+      ->group(group);
+  command->add_flag("--lora", f.lora, "Train low-rank adapters, not the weights")->group(group);
+  command->add_option("--lora-rank", f.lora_rank, "Rank of the adapters (16)")->group(group);
+  command->add_option("--lora-alpha", f.lora_alpha, "Their weight (twice the rank)")->group(group);
+  command->add_option("--lora-dropout", f.lora_dropout, "0 (default) to 0.99")->group(group);
+  command
+      ->add_option("--lora-target", f.lora_targets,
+                   "Matrix with adapters, e.g. q_proj; repeat, or a,b; all when left out")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->group(group);
+}
+
 void AddCreate(Grammar& grammar, CLI::App& parent, const std::string& name) {
   auto [command, flags] = AddCommand<CreateRunFlags>(parent, name, "Create a run");
   CreateFlags& f = flags->create;
   command->add_option("--model", f.model, "Base model, organisation/model")->required();
   command
       ->add_option("--train-data", f.train_data,
-                   "Training data: a .jsonl or .csv file, or a folder with .txt files")
+                   "Training data: a .jsonl, .csv or .parquet file, or a folder of .txt files")
       ->required();
   command->add_option("--eval-data", f.eval_data, "Evaluation data of the same form");
   command->add_option("--task", f.task,
@@ -90,6 +124,7 @@ void AddCreate(Grammar& grammar, CLI::App& parent, const std::string& name) {
   command->add_option("--validate-inputs", f.validate_inputs, "true (default) or false");
   command->add_option("--data-prep-cluster-id", f.data_prep_cluster_id,
                       "Known to code written for the hosted product; must be empty");
+  AddRecipeFlags(command, f.recipe);
   command->add_option("--gpus", f.gpus, "GPUs")->group("Needs");
   command->add_option("--gpu-type", f.gpu_type, "Type of the GPUs, e.g. h200")->group("Needs");
   command->add_option("--cpus", f.cpus, "CPU cores")->group("Needs");
@@ -124,6 +159,8 @@ void AddList(Grammar& grammar, CLI::App& parent, const std::string& name) {
       ->allow_extra_args(false);
   command->add_option("--experiment", flags->experiment,
                       "Only runs of this experiment: its path, resource name or uid");
+  command->add_option("--source", flags->source,
+                      "Only runs that started from what this run has left");
   // One value each time the flag is given: a label may have a comma.
   command
       ->add_option("--label", flags->labels, "Only runs with this label, key=value; repeat for all")
@@ -234,6 +271,36 @@ void AddRegisteredModels(Grammar& grammar, CLI::App& model) {
            &GetRegisteredModel, "The model: catalog.schema.model, or its resource name");
 }
 
+void AddDownloadFlags(CLI::App* command, std::string& to, bool& replace) {
+  command->add_option("--to", to, "Where it goes; made here, under its own name, when left out");
+  command->add_flag("--replace", replace, "Replace files that are there with other content");
+}
+
+void AddArtifacts(Grammar& grammar, CLI::App& artifacts) {
+  const char* parent = "The run, or the resource name of a registered version";
+  auto [list, list_flags] =
+      AddCommand<ListArtifactsFlags>(artifacts, "list", "List what a run has left");
+  list->add_option("RUN", list_flags->parent, parent)->required();
+  list->add_option("PATH", list_flags->path, "A folder; all of it when left out");
+  list->add_flag("-r,--recursive", list_flags->recursive, "All files beneath it");
+  Bind(grammar, list, list_flags, &ListArtifacts);
+  auto [download, flags] = AddCommand<DownloadFlags>(
+      artifacts, "download", "Fetch a file or a folder; goes on where it was broken off");
+  download->add_option("RUN", flags->parent, parent)->required();
+  download->add_option("PATH", flags->path, "A file or a folder; all of it when left out");
+  AddDownloadFlags(download, flags->to, flags->replace);
+  Bind(grammar, download, flags, &DownloadArtifacts);
+}
+
+void AddDownloadModel(Grammar& grammar, CLI::App& model) {
+  auto [command, flags] =
+      AddCommand<DownloadModelFlags>(model, "download", "Fetch a version of a registered model");
+  command->add_option("NAME", flags->name, "The model: catalog.schema.model")->required();
+  command->add_option("--version", flags->version, "Its number; the newest when left out");
+  AddDownloadFlags(command, flags->to, flags->replace);
+  Bind(grammar, command, flags, &DownloadModel);
+}
+
 void AddWorkspace(Grammar& grammar, CLI::App& workspace) {
   BindPlain(grammar, workspace.add_subcommand("get", "Show your workspace"), &ShowWorkspace);
   auto [command, share] =
@@ -328,6 +395,8 @@ Grammar::Grammar()
   CLI::App* model = AddNoun(app, "model", "Models: those runs start from, and those they register");
   AddListModels(*this, *model, "list");
   AddRegisteredModels(*this, *model);
+  AddDownloadModel(*this, *model);
+  AddArtifacts(*this, *AddNoun(app, "artifacts", "Artifacts: the files that runs leave"));
   AddWorkspace(*this, *AddNoun(app, "workspace", "Your workspace: who sees whose runs"));
   BindPlain(*this,
             app.add_subcommand("quota", "Your quota and the runs that hold it")->group("Commands"),

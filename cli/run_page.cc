@@ -11,6 +11,9 @@
 namespace finetuned::cli {
 namespace {
 
+// The matrices that adapters can stand beside.
+constexpr int kLoraTargets = 7;
+
 std::string TimeText(const google::protobuf::Timestamp& proto, absl::Time now) {
   const absl::Time time = FromProtoTime(proto);
   return absl::StrCat(FormatUtc(time), " (", FormatRelative(time, now), ")");
@@ -31,6 +34,27 @@ std::string ProgressLine(const v1::Run& run, absl::Time now) {
   return absl::StrJoin(parts, ", ");
 }
 
+// What is not the usual: a recipe that nobody touched says nothing.
+std::string RecipeLine(const v1::Recipe& recipe) {
+  std::vector<std::string> parts;
+  if (recipe.has_lora()) {
+    parts.push_back(absl::StrCat("LoRA rank ", recipe.lora().rank()));
+    if (recipe.lora().target_modules_size() < kLoraTargets) {
+      parts.back() += absl::StrCat(" of ", absl::StrJoin(recipe.lora().target_modules(), ", "));
+    }
+  }
+  if (recipe.optimizer() == v1::Recipe::ADAMW) parts.push_back("AdamW");
+  if (recipe.schedule() == v1::Recipe::COSINE) parts.push_back("cosine");
+  if (recipe.schedule() == v1::Recipe::CONSTANT) parts.push_back("constant rate");
+  parts.push_back(absl::StrCat("batches of ", recipe.batch_size()));
+  if (recipe.micro_batch_size() < recipe.batch_size()) {
+    parts.back() += absl::StrCat(" in pieces of ", recipe.micro_batch_size());
+  }
+  if (recipe.packing()) parts.push_back("packed");
+  if (recipe.precision() == v1::Recipe::BFLOAT16) parts.push_back("bfloat16");
+  return absl::StrJoin(parts, ", ");
+}
+
 void AddSpec(const v1::Run& run, KeyValues& page) {
   const v1::RunSpec& spec = run.spec();
   page.Add("Model", spec.model());
@@ -41,11 +65,13 @@ void AddSpec(const v1::Run& run, KeyValues& page) {
     page.Add("Eval prompts", absl::StrCat(spec.eval_prompts_size()));
   }
   page.Add("Custom weights", spec.custom_weights_path());
+  page.Add("Started from", ShortName(run.source_run()));
   page.Add("Duration", spec.training_duration());
   if (spec.has_learning_rate()) {
     page.Add("Learning rate", absl::StrFormat("%g", spec.learning_rate()));
   }
   if (spec.context_length() > 0) page.Add("Context length", absl::StrCat(spec.context_length()));
+  if (spec.has_recipe()) page.Add("Recipe", RecipeLine(spec.recipe()));
   // The path for people, the name for programs; commands take both.
   std::vector<std::string> experiment = {spec.experiment_path(), run.experiment()};
   experiment.erase(std::remove(experiment.begin(), experiment.end(), ""), experiment.end());

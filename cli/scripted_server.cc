@@ -8,9 +8,10 @@
 namespace finetuned::cli {
 namespace {
 
-class ScriptReactor final : public grpc::ServerWriteReactor<v1::WatchEventsResponse> {
+template <typename Response>
+class ScriptReactor final : public grpc::ServerWriteReactor<Response> {
  public:
-  explicit ScriptReactor(StreamScript script) : script_(std::move(script)) { Step(); }
+  explicit ScriptReactor(Script<Response> script) : script_(std::move(script)) { Step(); }
 
   void OnWriteDone(bool ok) override {
     if (ok) {
@@ -25,7 +26,7 @@ class ScriptReactor final : public grpc::ServerWriteReactor<v1::WatchEventsRespo
  private:
   void Step() {
     if (next_ < script_.messages.size()) {
-      StartWrite(&script_.messages[next_++]);
+      this->StartWrite(&script_.messages[next_++]);
     } else if (script_.hang) {
       script_.hang();
     } else {
@@ -39,10 +40,10 @@ class ScriptReactor final : public grpc::ServerWriteReactor<v1::WatchEventsRespo
       if (finished_) return;
       finished_ = true;
     }
-    Finish(status);
+    this->Finish(status);
   }
 
-  StreamScript script_;
+  Script<Response> script_;
   size_t next_ = 0;
   Mutex mutex_;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
@@ -94,6 +95,25 @@ class ScriptedServer::Models final : public v1::ModelService::CallbackService {
   ScriptedServer& server_;
 };
 
+class ScriptedServer::Artifacts final : public v1::ArtifactService::CallbackService {
+ public:
+  explicit Artifacts(ScriptedServer& server) : server_(server) {}
+
+ private:
+  grpc::ServerUnaryReactor* ListArtifacts(grpc::CallbackServerContext* context,
+                                          const v1::ListArtifactsRequest* request,
+                                          v1::ListArtifactsResponse* response) override {
+    return server_.Answer(context, server_.list_artifacts, request, response);
+  }
+  grpc::ServerWriteReactor<v1::ReadArtifactResponse>* ReadArtifact(
+      grpc::CallbackServerContext* context, const v1::ReadArtifactRequest* request) override {
+    server_.NoteCall(*context);
+    return new ScriptReactor<v1::ReadArtifactResponse>(server_.read_artifact(*request));
+  }
+
+  ScriptedServer& server_;
+};
+
 class ScriptedServer::Workspaces final : public v1::WorkspaceService::CallbackService {
  public:
   explicit Workspaces(ScriptedServer& server) : server_(server) {}
@@ -116,6 +136,7 @@ class ScriptedServer::Workspaces final : public v1::WorkspaceService::CallbackSe
 ScriptedServer::ScriptedServer() {
   others_.push_back(std::make_unique<Experiments>(*this));
   others_.push_back(std::make_unique<Models>(*this));
+  others_.push_back(std::make_unique<Artifacts>(*this));
   others_.push_back(std::make_unique<Workspaces>(*this));
   Start();
 }
@@ -236,7 +257,7 @@ grpc::ServerWriteReactor<v1::WatchEventsResponse>* ScriptedServer::WatchEvents(
       if (streams.size() > 1) streams.pop_front();
     }
   }
-  return new ScriptReactor(std::move(script));
+  return new ScriptReactor<v1::WatchEventsResponse>(std::move(script));
 }
 
 v1::Run TestRun(const std::string& name, v1::Run::State state, int64_t last_seq) {

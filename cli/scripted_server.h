@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "cli/io.h"
+#include "finetuned/v1/artifact_service.grpc.pb.h"
 #include "finetuned/v1/experiment_service.grpc.pb.h"
 #include "finetuned/v1/model_service.grpc.pb.h"
 #include "finetuned/v1/run_service.grpc.pb.h"
@@ -25,15 +26,18 @@
 
 namespace finetuned::cli {
 
-// One call of WatchEvents, as it is to go.
-struct StreamScript {
-  std::vector<v1::WatchEventsResponse> messages;
+// One streaming call, as it is to go.
+template <typename Response>
+struct Script {
+  std::vector<Response> messages;
   // How it ends after the messages.
   absl::Status end;
   // Instead of an end: called once the messages are written, and then nothing until the client goes
   // away.
   std::function<void()> hang;
 };
+using StreamScript = Script<v1::WatchEventsResponse>;
+using ArtifactScript = Script<v1::ReadArtifactResponse>;
 
 class ScriptedServer final : public v1::RunService::CallbackService {
  public:
@@ -67,6 +71,8 @@ class ScriptedServer final : public v1::RunService::CallbackService {
   Handler<v1::ListModelsRequest, v1::ListModelsResponse> list_models;
   Handler<v1::ListRegisteredModelsRequest, v1::ListRegisteredModelsResponse> list_registered_models;
   Handler<v1::GetRegisteredModelRequest, v1::RegisteredModel> get_registered_model;
+  Handler<v1::ListArtifactsRequest, v1::ListArtifactsResponse> list_artifacts;
+  std::function<ArtifactScript(const v1::ReadArtifactRequest&)> read_artifact;
   Handler<v1::GetWorkspaceRequest, v1::Workspace> get_workspace;
   Handler<v1::UpdateWorkspaceRequest, v1::Workspace> update_workspace;
   // The streams in their order; the last one is used again and again.
@@ -80,6 +86,7 @@ class ScriptedServer final : public v1::RunService::CallbackService {
   // The services beside RunService.
   class Experiments;
   class Models;
+  class Artifacts;
   class Workspaces;
 
   template <typename Request, typename Response>

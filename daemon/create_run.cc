@@ -11,6 +11,7 @@
 #include "base/time.h"
 #include "base/uuid.h"
 #include "daemon/canonical.h"
+#include "daemon/custom_weights.h"
 #include "daemon/run_service.h"
 #include "daemon/run_view.h"
 
@@ -93,12 +94,29 @@ NewRun ToNewRun(const ValidRun& valid, const v1::CreateRunRequest& request, cons
   run.model = valid.spec.model();
   run.experiment_path = valid.spec.experiment_path();
   run.register_to = valid.spec.register_to();
+  run.source_run_id = valid.source_run_id;
   run.labels_json = nlohmann::json(valid.labels).dump();
   run.max_retries = valid.spec.scheduling().max_retries();
   run.max_run_seconds =
       absl::ToInt64Seconds(FromProtoDuration(valid.spec.scheduling().max_run_time()));
   run.checkpoints_kept = valid.spec.save_num_to_keep();
   return run;
+}
+
+// Looks up the weights that the run is to start from and notes whose they are; those of a run that
+// the caller may not see are not there.
+absl::Status SettleWeights(const ServiceCore& core, const Identity& caller, ValidRun* valid) {
+  const std::string given = valid->spec.custom_weights_path();
+  if (given.empty()) return absl::OkStatus();
+  FT_ASSIGN_OR_RETURN(const WeightsSource source,
+                      FindCustomWeights(given, core.run_policy, caller.workspace));
+  valid->spec.set_custom_weights_path(source.path);
+  if (source.run.empty()) return absl::OkStatus();
+  FT_ASSIGN_OR_RETURN(valid->source_run_id,
+                      core.reader->FindWeightsRun(ViewerOf(caller), source.run));
+  valid->source_run = source.run;
+  if (valid->source_run_id == 0) return WeightsNotFound(given, "it is not there");
+  return absl::OkStatus();
 }
 
 // Everything but storing it.
@@ -120,6 +138,9 @@ absl::Status RehearseCreate(const ServiceCore& core, const Identity& caller, con
   *response->mutable_spec() = valid.spec;
   for (const auto& [key, value] : valid.labels) (*response->mutable_labels())[key] = value;
   response->set_owner(caller.email);
+  if (!valid.source_run.empty()) {
+    response->set_source_run(RunName(caller.workspace, valid.source_run));
+  }
   response->set_artifact_path(ArtifactPath(caller.workspace, valid.name));
   return absl::OkStatus();
 }
@@ -151,9 +172,11 @@ grpc::ServerUnaryReactor* RunService::CreateRun(grpc::CallbackServerContext* con
                                                 v1::Run* response) {
   return HandleUnary(
       core_.call, context, Method("CreateRun"), [=](const Identity& caller, const Done& done) {
-        const auto valid = ValidateCreateRun(*request, caller, core_.run_policy,
-                                             GenerateName(request->run().spec()));
+        auto valid = ValidateCreateRun(*request, caller, core_.run_policy,
+                                       GenerateName(request->run().spec()));
         if (!valid.ok()) return done(valid.status());
+        const absl::Status settled = SettleWeights(core_, caller, &*valid);
+        if (!settled.ok()) return done(settled);
         if (request->validate_only()) return done(RehearseCreate(core_, caller, *valid, response));
         NewRun run = ToNewRun(*valid, *request, caller, *core_.clock);
         core_.create_batcher->Submit(

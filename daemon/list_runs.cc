@@ -84,6 +84,13 @@ absl::StatusOr<RunFilter> FilterOf(const v1::ListRunsRequest& request, const Ide
     // Of another workspace: matches nothing here.
     filter.experiment = experiment.ok() ? *experiment : "-";
   }
+  if (!request.source_run().empty()) {
+    const auto source = ParseRunName(request.source_run(), caller);
+    if (source.status().code() == absl::StatusCode::kInvalidArgument) {
+      check.Add("source_run", "can be no run's name", "BAD_NAME");
+    }
+    filter.source_run = source.ok() ? *source : "-";
+  }
   CheckLabels(request.labels(), "labels", &check);
   filter.labels = {request.labels().begin(), request.labels().end()};
   filter.newest_first = request.order_by() != "create_time";

@@ -13,7 +13,8 @@
 namespace finetuned {
 namespace {
 
-constexpr size_t kMaxTokenBytes = 512;
+// Of the longest path, and what encoding adds.
+constexpr size_t kMaxTokenBytes = 2048;
 constexpr size_t kMacBytes = 16;
 constexpr int kDefaultPageSize = 100;
 constexpr int kMaxPageSize = 1000;
@@ -21,6 +22,14 @@ constexpr int kMaxPageSize = 1000;
 std::string Mac(const std::string& key, const std::string& scope, const std::string& payload) {
   return HmacSha256(key, absl::StrCat("page-token-v1|", Sha256(scope), payload))
       .substr(0, kMacBytes);
+}
+
+absl::Status BadToken() {
+  return InvalidArgument(
+      {{"page_token",
+        "is not a token of this listing: use next_page_token of the page before, with the same "
+        "filters",
+        "BAD_PAGE_TOKEN"}});
 }
 
 }  // namespace
@@ -32,29 +41,34 @@ absl::StatusOr<int> PageSize(int32_t asked) {
 
 std::string MakePageToken(const std::string& key, const std::string& scope,
                           const std::vector<int64_t>& at) {
-  const std::string payload = absl::StrJoin(at, ".");
-  return absl::WebSafeBase64Escape(absl::StrCat(Mac(key, scope, payload), payload));
+  return MakeTextPageToken(key, scope, absl::StrJoin(at, "."));
+}
+
+std::string MakeTextPageToken(const std::string& key, const std::string& scope,
+                              const std::string& at) {
+  return absl::WebSafeBase64Escape(absl::StrCat(Mac(key, scope, at), at));
 }
 
 absl::StatusOr<std::vector<int64_t>> ReadPageToken(const std::string& key, const std::string& scope,
                                                    const std::string& token, size_t length) {
-  const absl::Status bad = InvalidArgument(
-      {{"page_token",
-        "is not a token of this listing: use next_page_token of the page before, with the same "
-        "filters",
-        "BAD_PAGE_TOKEN"}});
+  FT_ASSIGN_OR_RETURN(const std::string payload, ReadTextPageToken(key, scope, token));
+  std::vector<int64_t> at;
+  for (const absl::string_view part : absl::StrSplit(payload, '.')) {
+    if (!absl::SimpleAtoi(part, &at.emplace_back())) return BadToken();
+  }
+  if (at.size() != length) return BadToken();
+  return at;
+}
+
+absl::StatusOr<std::string> ReadTextPageToken(const std::string& key, const std::string& scope,
+                                              const std::string& token) {
   std::string bytes;
   if (token.size() > kMaxTokenBytes || !absl::WebSafeBase64Unescape(token, &bytes) ||
       bytes.size() <= kMacBytes) {
-    return bad;
+    return BadToken();
   }
-  const std::string payload = bytes.substr(kMacBytes);
-  if (!ConstantTimeEqual(bytes.substr(0, kMacBytes), Mac(key, scope, payload))) return bad;
-  std::vector<int64_t> at;
-  for (const absl::string_view part : absl::StrSplit(payload, '.')) {
-    if (!absl::SimpleAtoi(part, &at.emplace_back())) return bad;
-  }
-  if (at.size() != length) return bad;
+  std::string at = bytes.substr(kMacBytes);
+  if (!ConstantTimeEqual(bytes.substr(0, kMacBytes), Mac(key, scope, at))) return BadToken();
   return at;
 }
 

@@ -24,4 +24,10 @@ std::string MakePageToken(const std::string& key, const std::string& scope,
 absl::StatusOr<std::vector<int64_t>> ReadPageToken(const std::string& key, const std::string& scope,
                                                    const std::string& token, size_t length);
 
+// The same for rows that are known by a text.
+std::string MakeTextPageToken(const std::string& key, const std::string& scope,
+                              const std::string& at);
+absl::StatusOr<std::string> ReadTextPageToken(const std::string& key, const std::string& scope,
+                                              const std::string& token);
+
 }  // namespace finetuned

@@ -11,13 +11,16 @@ namespace {
 
 const std::map<std::string, std::set<std::string>>& RolePermissions() {
   static const auto* permissions = new std::map<std::string, std::set<std::string>>{
-      {"reader", {"runs.read", "quota.read", "workers.read", "models.read", "workspaces.read"}},
+      {"reader",
+       {"runs.read", "quota.read", "workers.read", "models.read", "artifacts.read",
+        "workspaces.read"}},
       {"user",
-       {"runs.read", "quota.read", "workers.read", "models.read", "workspaces.read", "runs.create",
-        "runs.update", "runs.cancel", "runs.delete"}},
+       {"runs.read", "quota.read", "workers.read", "models.read", "artifacts.read",
+        "workspaces.read", "runs.create", "runs.update", "runs.cancel", "runs.delete"}},
       {"admin",
-       {"runs.read", "quota.read", "workers.read", "models.read", "workspaces.read", "runs.create",
-        "runs.update", "runs.cancel", "runs.delete", "runs.prioritize", "workspaces.update"}},
+       {"runs.read", "quota.read", "workers.read", "models.read", "artifacts.read",
+        "workspaces.read", "runs.create", "runs.update", "runs.cancel", "runs.delete",
+        "runs.prioritize", "workspaces.update"}},
       {"worker", {"workers.session"}},
   };
   return *permissions;

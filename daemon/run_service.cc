@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "artifacts/artifact_store.h"
 #include "base/time.h"
+#include "daemon/artifact_service.h"
 #include "daemon/checker.h"
 #include "daemon/page_token.h"
 #include "daemon/resource_name.h"
@@ -60,17 +61,20 @@ absl::Status ReadLog(const ServiceCore& core, const Identity& caller,
   const ArtifactStore artifacts(core.artifact_root);
   const std::string path = absl::StrCat(run.artifact_path(), "/attempts/", attempt, "/", file);
   const auto head = artifacts.Head(path);
-  if (!head.ok()) return head.status().code() == absl::StatusCode::kNotFound ? none : head.status();
+  if (!head.ok()) {
+    return absl::IsNotFound(head.status()) ? none : ArtifactError(head.status(), {"", file});
+  }
   const int64_t offset = request.offset() >= 0
                              ? std::min(request.offset(), head->size_bytes)
                              : std::max<int64_t>(0, head->size_bytes + request.offset());
-  FT_ASSIGN_OR_RETURN(ArtifactStore::Range range, artifacts.ReadRange(path, offset, max_bytes));
-  response->set_data(std::move(range.data));
+  auto range = artifacts.ReadRange(path, offset, max_bytes);
+  if (!range.ok()) return ArtifactError(range.status(), {"", file});
+  response->set_data(std::move(range->data));
   response->set_next_offset(offset + static_cast<int64_t>(response->data().size()));
   response->set_attempt(attempt);
   response->set_complete(
       (attempt < run.attempt() || IsTerminal(static_cast<RunState>(run.state()))) &&
-      response->next_offset() >= range.size_bytes);
+      response->next_offset() >= range->size_bytes);
   return absl::OkStatus();
 }
 

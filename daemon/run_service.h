@@ -14,7 +14,11 @@ namespace finetuned {
 // executor; nothing blocks gRPC's threads.
 class RunService final : public v1::RunService::CallbackService {
  public:
-  explicit RunService(const ServiceCore* core) : core_(*core) {}
+  static constexpr int kMaxWatchesPerOwner = 64;
+
+  explicit RunService(const ServiceCore* core)
+      : core_(*core),
+        streams_(kMaxWatchesPerOwner, "TOO_MANY_STREAMS", "resume from the last seq") {}
 
   // Ends all streams resumably; new ones are refused. Called when the daemon shuts down.
   void EndStreams() { streams_.Close(); }

@@ -70,6 +70,7 @@ v1::Run ToProto(const Run& run) {
         absl::StrCat(RegisteredModelName(run.workspace, proto.spec().register_to()), "/versions/",
                      run.registered_version));
   }
+  if (!run.source_run.empty()) proto.set_source_run(RunName(run.workspace, run.source_run));
   return proto;
 }
 

@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/logging.h"
 #include "base/time.h"
+#include "daemon/artifact_service.h"
 #include "daemon/daemon_config.h"
 #include "daemon/experiment_service.h"
 #include "daemon/model_service.h"
@@ -145,6 +146,7 @@ struct Server::State {
         run_service(&core),
         experiment_service(&core),
         model_service(&core),
+        artifact_service(&core),
         workspace_service(&core),
         worker_service(&core),
         hub_loop(kHubPollInterval, [this] { hub.Poll(&loop_reader); }),
@@ -217,6 +219,7 @@ struct Server::State {
   RunService run_service;
   ExperimentService experiment_service;
   ModelService model_service;
+  ArtifactService artifact_service;
   WorkspaceService workspace_service;
   WorkerService worker_service;
   std::unique_ptr<prometheus::Exposer> exposer;
@@ -232,6 +235,7 @@ absl::Status Server::State::Build() {
       {v1::GetRunRequest::descriptor()->file()->FindServiceByName("RunService"),
        v1::Experiment::descriptor()->file()->FindServiceByName("ExperimentService"),
        v1::Model::descriptor()->file()->FindServiceByName("ModelService"),
+       v1::Artifact::descriptor()->file()->FindServiceByName("ArtifactService"),
        v1::Workspace::descriptor()->file()->FindServiceByName("WorkspaceService"),
        v1::Lease::descriptor()->file()->FindServiceByName("WorkerService")}));
   FT_ASSIGN_OR_RETURN(const SchemaState schema, ReadSchemaState(config.database_url()));
@@ -279,15 +283,16 @@ absl::Status Server::State::StartListening() {
   }
   FT_ASSIGN_OR_RETURN(worker_server, Listen("worker_listen", config.worker_listen(),
                                             config.reflection(), {&worker_service}, &worker_port));
-  FT_ASSIGN_OR_RETURN(
-      user_server,
-      Listen("listen", config.listen(), config.reflection(),
-             {&run_service, &experiment_service, &model_service, &workspace_service}, &user_port));
+  FT_ASSIGN_OR_RETURN(user_server, Listen("listen", config.listen(), config.reflection(),
+                                          {&run_service, &experiment_service, &model_service,
+                                           &artifact_service, &workspace_service},
+                                          &user_port));
   return absl::OkStatus();
 }
 
 void Server::State::StartLoops() {
   executor.Start();
+  artifact_service.Start();
   create_batcher.Start();
   report_batcher.Start();
   renew_batcher.Start();
@@ -313,6 +318,7 @@ void Server::State::Stop() {
   dispatcher.Stop();
   hub.Close();
   run_service.EndStreams();
+  artifact_service.EndStreams();
   const auto deadline =
       std::chrono::system_clock::now() +
       absl::ToChronoMilliseconds(FromProtoDuration(config.shutdown_grace_duration()));
@@ -327,6 +333,7 @@ void Server::State::Stop() {
   renew_batcher.Stop();
   complete_batcher.Stop();
   executor.Stop();
+  artifact_service.Stop();
   user_server.reset();
   worker_server.reset();
   exposer.reset();

@@ -15,6 +15,7 @@
 #include "daemon/permissions.h"
 #include "daemon/resource_name.h"
 #include "daemon/text.h"
+#include "daemon/validate_recipe.h"
 
 namespace finetuned {
 namespace {
@@ -340,6 +341,7 @@ absl::StatusOr<ValidRun> ValidateCreateRun(const v1::CreateRunRequest& request,
   CheckContextLength(model, &valid.spec, &check);
   CheckIdentityFields(&valid.spec, caller, valid.name, &check);
   CheckCompute(policy.default_compute, valid.spec.mutable_compute(), &check);
+  CheckRecipe(valid.spec.mutable_recipe(), &check);
   CheckScheduling(valid.spec.mutable_scheduling(), &check);
   CheckLabels(request.run().labels(), "run.labels", &check);
   if (!check.violations().empty()) return InvalidArgument(check.violations());

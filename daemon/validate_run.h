@@ -29,6 +29,9 @@ struct ValidRun {
   std::string request_id;
   v1::RunSpec spec;
   std::map<std::string, std::string> labels;
+  // The run whose weights it starts from, found after validation; 0 and empty for none.
+  int64_t source_run_id = 0;
+  std::string source_run;
 };
 
 // `generated_name` is used when the caller gives none. Errors, in this order: INVALID_ARGUMENT with

@@ -54,8 +54,7 @@ class Watch : public std::enable_shared_from_this<Watch> {
   void Schedule(std::function<void()> step) {
     auto self = shared_from_this();
     if (!core_.call.executor->Submit([self, step = std::move(step)] { step(); })) {
-      Finish(UnavailableError("SHUTTING_DOWN", "the daemon is stopping: resume from the last seq",
-                              absl::Seconds(1)));
+      Finish(limits_.Stopping());
     }
   }
 
@@ -79,8 +78,7 @@ class Watch : public std::enable_shared_from_this<Watch> {
     auto weak = weak_from_this();
     const absl::Status admitted = limits_.Add(caller->owner_id, this, [weak] {
       if (const auto self = weak.lock()) {
-        self->Finish(UnavailableError(
-            "SHUTTING_DOWN", "the daemon is stopping: resume from the last seq", absl::Seconds(1)));
+        self->Finish(self->limits_.Stopping());
       }
     });
     if (!admitted.ok()) return Finish(admitted);

@@ -36,7 +36,7 @@ std::vector<size_t> TakeDistinct(const std::vector<NewRun>& runs, std::vector<si
 pqxx::result AdmitDistinct(pqxx::transaction_base& tx, const std::vector<NewRun>& runs,
                            const std::vector<size_t>& taken, const QuotaLimits& limits) {
   ArrayText workspace, owner, gpus, priority, name, uid, request, hash, spec, model, experiment,
-      labels, retries, seconds, kept, message, gpu_type, cpus, memory, register_to;
+      labels, retries, seconds, kept, message, gpu_type, cpus, memory, register_to, source;
   for (const size_t i : taken) {
     const NewRun& run = runs[i];
     workspace.Add(run.workspace_id);
@@ -55,6 +55,7 @@ pqxx::result AdmitDistinct(pqxx::transaction_base& tx, const std::vector<NewRun>
     experiment.Add(run.experiment_path);
     labels.Add(run.labels_json);
     register_to.Add(run.register_to);
+    source.Add(run.source_run_id);
     retries.Add(run.max_retries);
     seconds.Add(run.max_run_seconds);
     kept.Add(run.checkpoints_kept);
@@ -64,7 +65,7 @@ pqxx::result AdmitDistinct(pqxx::transaction_base& tx, const std::vector<NewRun>
                           name.str(), uid.str(), request.str(), hash.str(), spec.str(), model.str(),
                           experiment.str(), labels.str(), retries.str(), seconds.str(), kept.str(),
                           message.str(), limits.active, limits.holding, gpu_type.str(), cpus.str(),
-                          memory.str(), register_to.str());
+                          memory.str(), register_to.str(), source.str());
 }
 
 }  // namespace

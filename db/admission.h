@@ -34,6 +34,8 @@ struct NewRun {
   std::string experiment_path;
   // Name of the model that the run registers a version of; empty for none.
   std::string register_to;
+  // The run whose weights it starts from; 0 for none.
+  int64_t source_run_id = 0;
   // A JSON object of strings.
   std::string labels_json;
   int max_retries = 0;

@@ -106,9 +106,19 @@ absl::StatusOr<std::vector<RunPageKey>> Listing::ListRuns(const Viewer& viewer,
       experiment = ExperimentId(tx, viewer, filter.experiment);
       if (!experiment.has_value()) return absl::OkStatus();
     }
+    std::optional<int64_t> source;
+    if (!filter.source_run.empty()) {
+      const auto found =
+          tx.exec_prepared(kFindRuns.name, ArrayOf(std::vector<std::string>{filter.source_run}),
+                           viewer.workspace_id, viewer.sees_workspace, viewer.owner_id);
+      if (found.empty()) return absl::OkStatus();
+      source = found[0]["run_id"].as<int64_t>();
+    }
     pqxx::result rows;
     if (const auto known = KnownRuns(tx, viewer, filter, labels); known.has_value()) {
-      rows = page(kListTheseRuns, ArrayOf(*known), ArrayOrNull(owners), experiment);
+      rows = page(kListTheseRuns, ArrayOf(*known), ArrayOrNull(owners), experiment, source);
+    } else if (source.has_value()) {
+      rows = page(kListRunsOfSource, *source, ArrayOrNull(owners), experiment);
     } else if (experiment.has_value()) {
       rows = page(kListRunsOfExperiment, *experiment, ArrayOrNull(owners));
     } else if (owners.has_value()) {

@@ -27,6 +27,8 @@ struct RunFilter {
   std::vector<std::string> user_emails;
   // Path or uid; empty for all.
   std::string experiment;
+  // Name or uid of the run they started from; empty for all.
+  std::string source_run;
   // All of these.
   std::map<std::string, std::string> labels;
   bool newest_first = true;

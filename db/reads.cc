@@ -46,6 +46,7 @@ Run RunOf(const pqxx::row& row) {
   run.latest_checkpoint = row["latest_checkpoint"].c_str();
   run.worker = row["worker"].c_str();
   run.registered_version = row["registered_version"].as<int>();
+  run.source_run = row["source_run"].c_str();
   return run;
 }
 
@@ -62,6 +63,17 @@ absl::StatusOr<std::vector<int64_t>> Reader::FindRuns(const Viewer& viewer,
     return absl::OkStatus();
   }));
   return ids;
+}
+
+absl::StatusOr<int64_t> Reader::FindWeightsRun(const Viewer& viewer, const std::string& name) {
+  int64_t id = 0;
+  FT_RETURN_IF_ERROR(pool_.Read("find_weights_run", [&](pqxx::transaction_base& tx) {
+    const auto rows = tx.exec_prepared(kFindWeightsRun.name, viewer.workspace_id, name,
+                                       viewer.sees_workspace, viewer.owner_id);
+    id = rows.empty() ? 0 : rows[0][0].as<int64_t>();
+    return absl::OkStatus();
+  }));
+  return id;
 }
 
 absl::StatusOr<std::vector<Run>> Reader::GetRuns(const std::vector<int64_t>& run_ids) {

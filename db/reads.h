@@ -62,6 +62,9 @@ class Reader {
   // or are not its to see.
   absl::StatusOr<std::vector<int64_t>> FindRuns(const Viewer& viewer,
                                                 const std::vector<std::string>& names);
+  // The id of the run of that name whose weights the viewer may start from, deleted or not; 0 when
+  // there is none.
+  absl::StatusOr<int64_t> FindWeightsRun(const Viewer& viewer, const std::string& name);
   // In the order of the ids; ids that do not exist are left out.
   absl::StatusOr<std::vector<Run>> GetRuns(const std::vector<int64_t>& run_ids);
   absl::StatusOr<std::vector<Event>> ListEvents(int64_t run_id, int64_t after_seq, int limit);

@@ -75,6 +75,17 @@ absl::StatusOr<std::vector<StoredModel>> Registry::Get(const std::vector<int64_t
   return models;
 }
 
+absl::StatusOr<std::optional<std::string>> Registry::RunOfVersion(int64_t model_id, int version) {
+  std::optional<std::string> run;
+  FT_RETURN_IF_ERROR(pool_.Read("find_model_version", [&](pqxx::transaction_base& tx) {
+    run.reset();
+    const auto rows = tx.exec_prepared(kFindModelVersion.name, model_id, version);
+    if (!rows.empty()) run = rows[0][0].c_str();
+    return absl::OkStatus();
+  }));
+  return run;
+}
+
 absl::StatusOr<std::vector<StoredVersion>> Registry::Versions(int64_t model_id, int limit) {
   std::vector<StoredVersion> versions;
   FT_RETURN_IF_ERROR(pool_.Read("list_model_versions", [&](pqxx::transaction_base& tx) {

@@ -50,6 +50,8 @@ class Registry {
 
   // In the order of the ids.
   absl::StatusOr<std::vector<StoredModel>> Get(const std::vector<int64_t>& ids);
+  // Name of the run that has registered a version; nothing without such a version.
+  absl::StatusOr<std::optional<std::string>> RunOfVersion(int64_t model_id, int version);
   // Newest first.
   absl::StatusOr<std::vector<StoredVersion>> Versions(int64_t model_id, int limit);
 

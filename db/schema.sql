@@ -301,6 +301,7 @@ CREATE TABLE public.runs (
     experiment_id bigint NOT NULL,
     delete_time timestamp with time zone,
     registered_model_id bigint,
+    source_run_id bigint,
     CONSTRAINT end_time_exactly_when_terminal CHECK (((end_time IS NOT NULL) = (state = ANY (ARRAY['COMPLETED'::public.run_state, 'FAILED'::public.run_state, 'STOPPED'::public.run_state])))),
     CONSTRAINT failure_only_when_failed CHECK (((failure IS NULL) OR (state = 'FAILED'::public.run_state))),
     CONSTRAINT no_stop_requested_while_waiting CHECK (((stop_requested IS NULL) OR (state <> ALL (ARRAY['PENDING'::public.run_state, 'PAUSED'::public.run_state])))),
@@ -525,6 +526,8 @@ CREATE INDEX runs_newest_of_experiment ON public.runs USING btree (experiment_id
 
 CREATE INDEX runs_newest_of_owner ON public.runs USING btree (owner_id, create_time DESC, run_id DESC);
 
+CREATE INDEX runs_newest_of_source ON public.runs USING btree (source_run_id, create_time DESC, run_id DESC) WHERE (source_run_id IS NOT NULL);
+
 CREATE INDEX runs_newest_of_workspace ON public.runs USING btree (workspace_id, create_time DESC, run_id DESC);
 
 ALTER INDEX public.run_events_pkey ATTACH PARTITION public.run_events_0_pkey;
@@ -593,6 +596,9 @@ ALTER TABLE ONLY public.runs
 
 ALTER TABLE ONLY public.runs
     ADD CONSTRAINT runs_shape_id_fkey FOREIGN KEY (shape_id) REFERENCES public.shapes(shape_id);
+
+ALTER TABLE ONLY public.runs
+    ADD CONSTRAINT runs_source_run_id_fkey FOREIGN KEY (source_run_id) REFERENCES public.runs(run_id);
 
 ALTER TABLE ONLY public.runs
     ADD CONSTRAINT runs_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(workspace_id);

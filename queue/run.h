@@ -60,6 +60,8 @@ struct Run {
   std::string worker;
   // Of the model it has registered, by its spec's register_to; 0 for none.
   int registered_version = 0;
+  // Name of the run whose weights it started from; empty without one.
+  std::string source_run;
 };
 
 // Differs whenever the run has changed.

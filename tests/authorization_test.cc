@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "finetuned/v1/artifact_service.pb.h"
 #include "finetuned/v1/experiment_service.pb.h"
 #include "finetuned/v1/model_service.pb.h"
 #include "finetuned/v1/workspace_service.pb.h"
@@ -38,6 +39,8 @@ const std::map<std::string, Roles>& WhoMayCall() {
       {"ModelService/ListModels", {"reader", "user", "admin"}},
       {"ModelService/ListRegisteredModels", {"reader", "user", "admin"}},
       {"ModelService/GetRegisteredModel", {"reader", "user", "admin"}},
+      {"ArtifactService/ListArtifacts", {"reader", "user", "admin"}},
+      {"ArtifactService/ReadArtifact", {"reader", "user", "admin"}},
       {"WorkspaceService/GetWorkspace", {"reader", "user", "admin"}},
       {"WorkspaceService/UpdateWorkspace", {"admin"}},
       {"WorkerService/OpenSession", {"worker"}},
@@ -55,6 +58,7 @@ std::vector<std::string> AllMethods() {
        {v1::CreateRunRequest::descriptor()->file()->FindServiceByName("RunService"),
         v1::Experiment::descriptor()->file()->FindServiceByName("ExperimentService"),
         v1::Model::descriptor()->file()->FindServiceByName("ModelService"),
+        v1::Artifact::descriptor()->file()->FindServiceByName("ArtifactService"),
         v1::Workspace::descriptor()->file()->FindServiceByName("WorkspaceService"),
         v1::OpenSessionRequest::descriptor()->file()->FindServiceByName("WorkerService")}) {
     for (int i = 0; i < service->method_count(); ++i) {

@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "artifacts/artifact_store.h"
 #include "base/uuid.h"
 #include "tests/bad_input.h"
 
@@ -138,6 +139,10 @@ std::vector<Row> TrainingRows() {
   AddRows(&rows, "run.spec.context_length", "BAD_CONTEXT_LENGTH",
           std::vector<int>{-1, 7, 513, 1048577, kMin, kMax},
           [](CreateRunRequest* request, int value) { Spec(request)->set_context_length(value); });
+  AddRows(&rows, "run.spec.recipe.batch_size", "BAD_VALUE", std::vector<int>{-1, 4097},
+          [](CreateRunRequest* request, int value) {
+            Spec(request)->mutable_recipe()->set_batch_size(value);
+          });
   AddRows(&rows, "run.spec.save_num_to_keep", "BAD_VALUE", std::vector<int>{-2, 1001, kMin, kMax},
           [](CreateRunRequest* request, int value) { Spec(request)->set_save_num_to_keep(value); });
   AddRows(&rows, "run.spec.eval_prompts", "BAD_VALUE", std::vector<int>{101, 10001},
@@ -506,6 +511,7 @@ TEST_F(BadCreateTest, ValuesAtTheirLimitsAreTaken) {
        }},
       {"weights",
        [this](CreateRunRequest* request) {
+         ASSERT_TRUE(ArtifactStore(installation_.data_root()).Put("w/model.safetensors", "").ok());
          Spec(request)->set_custom_weights_path(installation_.data_root() + "/w");
        }},
       {"experiment",

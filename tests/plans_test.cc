@@ -45,6 +45,7 @@ TEST(Plans, EveryListingUsesAnIndex) {
           "'1 minute' from generate_series(1, ",
           kRuns,
           ") s;"
+          "update runs set source_run_id = 1 + run_id % 1000 where run_id % 10 = 0;"
           "insert into run_events (run_id, seq, event_time, epoch, type, message, detail) "
           "select run_id, s, create_time, 1, 'OTHER', 'x', '' from runs, generate_series(1, 3) s;"
           "insert into registered_models (workspace_id, owner_id, name, last_version) "
@@ -58,7 +59,8 @@ TEST(Plans, EveryListingUsesAnIndex) {
     for (const char* owners : {"null", "'{1,2}'"}) {
       rows.push_back({kListRunsOfExperiment, Page("7", newest, absl::StrCat(", ", owners))});
       rows.push_back(
-          {kListTheseRuns, Page("'{1,2,3}'", newest, absl::StrCat(", ", owners, ", null"))});
+          {kListTheseRuns, Page("'{1,2,3}'", newest, absl::StrCat(", ", owners, ", null, null"))});
+      rows.push_back({kListRunsOfSource, Page("7", newest, absl::StrCat(", ", owners, ", null"))});
     }
     rows.push_back({kListRunsOfOwners, Page("'{1,2,3}'", newest)});
     rows.push_back({kListRunsOfWorkspace, Page("1", newest)});
@@ -67,6 +69,7 @@ TEST(Plans, EveryListingUsesAnIndex) {
     rows.push_back({kFindRuns, absl::StrCat("'{run-1,run-2}', 1, ", sees, ", 1")});
     rows.push_back({kGetExperiments, absl::StrCat("'{1,2}', ", sees, ", 1")});
     rows.push_back({kCancelableRuns, absl::StrCat("1, ", sees, ", 1, 100")});
+    rows.push_back({kFindWeightsRun, absl::StrCat("1, 'run-7', ", sees, ", 1")});
     rows.push_back({kFindRegisteredModel, absl::StrCat("1, 'a.b.m7', ", sees, ", 1")});
   }
   rows.push_back({kRunsWithLabels, "1, '{\"n\": \"12\"}', 2000", true});
@@ -77,6 +80,7 @@ TEST(Plans, EveryListingUsesAnIndex) {
   rows.push_back({kGetRegisteredModels, "'{1,2,3}'"});
   rows.push_back({kListModelVersions, "7, 100"});
   rows.push_back({kModelOwner, "1, 'a.b.m7'"});
+  rows.push_back({kFindModelVersion, "7, 2"});
   rows.push_back({kListEvents, "1, 0, 100"});
   rows.push_back({kWatchRuns, "'{1,2,3}'"});
   rows.push_back({kActiveRuns, "1"});

@@ -40,6 +40,7 @@ struct ListFlags {
   std::string after;
   std::vector<std::string> users;
   std::optional<std::string> experiment;
+  std::optional<std::string> source;
   std::vector<std::string> labels;
   bool oldest_first = false;
   int64_t limit = 100;
@@ -112,6 +113,31 @@ struct ListRegisteredModelsFlags {
 };
 absl::StatusOr<int> ListRegisteredModels(Session& session, const ListRegisteredModelsFlags& flags);
 absl::StatusOr<int> GetRegisteredModel(Session& session, const std::string& name);
+
+struct ListArtifactsFlags {
+  // A run, or the resource name of a registered version.
+  std::string parent;
+  std::string path;
+  bool recursive = false;
+};
+absl::StatusOr<int> ListArtifacts(Session& session, const ListArtifactsFlags& flags);
+
+struct DownloadFlags {
+  std::string parent;
+  std::string path;
+  std::string to;
+  bool replace = false;
+};
+absl::StatusOr<int> DownloadArtifacts(Session& session, const DownloadFlags& flags);
+
+struct DownloadModelFlags {
+  std::string name;
+  // The newest when left out.
+  std::optional<int32_t> version;
+  std::string to;
+  bool replace = false;
+};
+absl::StatusOr<int> DownloadModel(Session& session, const DownloadModelFlags& flags);
 
 absl::StatusOr<int> ListModels(Session& session);
 

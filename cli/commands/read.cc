@@ -56,6 +56,11 @@ absl::Status FillListRequest(const ListFlags& flags, absl::Time now, v1::ListRun
     if (flags.experiment->empty()) return UsageError("--experiment is empty.");
     request.set_experiment(*flags.experiment);
   }
+  if (flags.source) {
+    // As above.
+    if (flags.source->empty()) return UsageError("--source is empty.");
+    request.set_source_run(*flags.source);
+  }
   FT_ASSIGN_OR_RETURN(const auto labels, ParseLabels(flags.labels));
   request.mutable_labels()->insert(labels.begin(), labels.end());
   if (flags.oldest_first) request.set_order_by("create_time");
@@ -65,7 +70,8 @@ absl::Status FillListRequest(const ListFlags& flags, absl::Time now, v1::ListRun
 // Whether a run can be missing from the listing because of a flag.
 bool HasFilter(const ListFlags& flags) {
   return !flags.states.empty() || !flags.names.empty() || !flags.before.empty() ||
-         !flags.after.empty() || !flags.users.empty() || flags.experiment || !flags.labels.empty();
+         !flags.after.empty() || !flags.users.empty() || flags.experiment || flags.source ||
+         !flags.labels.empty();
 }
 
 }  // namespace

@@ -14,11 +14,11 @@ with input as materialized (
   select * from unnest(
       $1::bigint[], $2::bigint[], $3::int[], $4::smallint[], $5::text[], $6::uuid[], $7::uuid[], $8::bytea[],
       $9::bytea[], $10::text[], $11::text[], $12::jsonb[], $13::int[], $14::bigint[], $15::int[], $16::text[],
-      $19::text[], $20::int[], $21::bigint[], $22::text[])
+      $19::text[], $20::int[], $21::bigint[], $22::text[], $23::bigint[])
     with ordinality as i(
       workspace_id, owner_id, gpus, priority, name, uid, request_id, request_hash,
       spec, model, experiment_path, labels, max_retries, max_run_seconds, checkpoints_kept, message,
-      gpu_type, cpus, memory_bytes, register_to, ordinal)
+      gpu_type, cpus, memory_bytes, register_to, source_run_id, ordinal)
 ),
 replayed as materialized (
   select i.ordinal, r.run_id, r.request_hash = i.request_hash as same
@@ -89,11 +89,11 @@ made_models as (
 inserted as (
   insert into runs (run_id, workspace_id, owner_id, shape_id, priority, queue_pos, max_retries, max_run_time,
                     checkpoints_kept, create_time, update_time, uid, name, model, experiment_id, labels,
-                    registered_model_id)
+                    registered_model_id, source_run_id)
     overriding system value
   select a.run_id, a.workspace_id, a.owner_id, s.shape_id, a.priority, a.queue_pos, a.max_retries,
          make_interval(secs => nullif(a.max_run_seconds, 0)), a.checkpoints_kept, a.now, a.now, a.uid, a.name, a.model,
-         e.experiment_id, a.labels, m.model_id
+         e.experiment_id, a.labels, m.model_id, nullif(a.source_run_id, 0)
   from admitted a
   join (select * from known_experiments union all select * from made_experiments) e
     on (e.workspace_id, e.path) = (a.workspace_id, a.experiment_path)

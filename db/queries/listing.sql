@@ -40,6 +40,27 @@ union all
    and ($10::bigint[] is null or owner_id = any($10::bigint[]))
  order by create_time, run_id limit $8::int)
 
+-- name: list_runs_of_source
+-- The runs that started from what a run has left. $10 and $11: only those of these owners, of this experiment; null for
+-- all.
+(select run_id, create_time from runs
+ where source_run_id = $1::bigint and $9::bool and (create_time, run_id) < ($2::timestamptz, $3::bigint)
+   and create_time < $4::timestamptz and create_time > $5::timestamptz
+   and (cardinality($6::run_state[]) = 0 or state = any($6::run_state[]))
+   and ($7::jsonb = '{}' or labels @> $7::jsonb) and delete_time is null
+   and ($10::bigint[] is null or owner_id = any($10::bigint[]))
+   and ($11::bigint is null or experiment_id = $11::bigint)
+ order by create_time desc, run_id desc limit $8::int)
+union all
+(select run_id, create_time from runs
+ where source_run_id = $1::bigint and not $9::bool and (create_time, run_id) > ($2::timestamptz, $3::bigint)
+   and create_time < $4::timestamptz and create_time > $5::timestamptz
+   and (cardinality($6::run_state[]) = 0 or state = any($6::run_state[]))
+   and ($7::jsonb = '{}' or labels @> $7::jsonb) and delete_time is null
+   and ($10::bigint[] is null or owner_id = any($10::bigint[]))
+   and ($11::bigint is null or experiment_id = $11::bigint)
+ order by create_time, run_id limit $8::int)
+
 -- name: list_runs_of_workspace
 (select run_id, create_time from runs
  where workspace_id = $1::bigint and $9::bool and (create_time, run_id) < ($2::timestamptz, $3::bigint)
@@ -56,8 +77,8 @@ union all
  order by create_time, run_id limit $8::int)
 
 -- name: list_these_runs
--- Of few runs that are known already, by name or because their labels are rare. $10 and $11: only those of these
--- owners, of this experiment; null for all.
+-- Of few runs that are known already, by name or because their labels are rare. $10 to $12: only those of these
+-- owners, of this experiment, started from this run; null for all.
 select run_id, create_time from runs
 where run_id = any($1::bigint[])
   and case when $9::bool then (create_time, run_id) < ($2::timestamptz, $3::bigint)
@@ -67,6 +88,7 @@ where run_id = any($1::bigint[])
   and ($7::jsonb = '{}' or labels @> $7::jsonb) and delete_time is null
   and ($10::bigint[] is null or owner_id = any($10::bigint[]))
   and ($11::bigint is null or experiment_id = $11::bigint)
+  and ($12::bigint is null or source_run_id = $12::bigint)
 order by case when $9::bool then create_time end desc, case when $9::bool then run_id end desc, create_time, run_id
 limit $8::int
 

@@ -15,6 +15,11 @@ found as (
 )
 select ordinal, run_id from found order by ordinal
 
+-- name: find_weights_run
+-- The run that has left weights, if the viewer may see it; also one that is deleted, because what it has left stays.
+select run_id from runs
+where workspace_id = $1::bigint and name = $2::text and ($3::bool or owner_id = $4::bigint)
+
 -- name: get_runs
 select r.run_id, w.name as workspace, o.email, r.name, r.uid, r.state, coalesce(r.stop_requested::text, '') as stop_requested,
        r.epoch, r.last_seq, r.shape_id, r.priority, r.queue_pos, r.create_time, r.update_time, r.start_time,
@@ -23,7 +28,8 @@ select r.run_id, w.name as workspace, o.email, r.name, r.uid, r.state, coalesce(
        coalesce((select c.path from checkpoints c where c.run_id = r.run_id order by c.step desc limit 1), '')
          as latest_checkpoint,
        coalesce((select k.name from leases l join workers k using (worker_id) where l.run_id = r.run_id), '') as worker,
-       coalesce((select v.version from model_versions v where v.run_id = r.run_id), 0) as registered_version
+       coalesce((select v.version from model_versions v where v.run_id = r.run_id), 0) as registered_version,
+       coalesce((select f.name from runs f where f.run_id = r.source_run_id), '') as source_run
 from unnest($1::bigint[]) with ordinality as i(run_id, ordinal)
 join runs r using (run_id)
 join workspaces w using (workspace_id)

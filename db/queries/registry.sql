@@ -53,3 +53,6 @@ order by i.ordinal
 select v.version, r.name as run, r.model as base_model, v.checkpoint, v.size_bytes, v.manifest_sha256, v.create_time
 from model_versions v join runs r using (run_id)
 where v.model_id = $1::bigint order by v.version desc limit $2::int
+
+-- name: find_model_version
+select r.name from model_versions v join runs r using (run_id) where v.model_id = $1::bigint and v.version = $2::int

@@ -94,6 +94,7 @@ TestClient::TestClient(const std::string& address, const std::string& token) : t
   workers_ = v1::WorkerService::NewStub(channel_);
   experiments_ = v1::ExperimentService::NewStub(channel_);
   models_ = v1::ModelService::NewStub(channel_);
+  artifacts_ = v1::ArtifactService::NewStub(channel_);
   workspaces_ = v1::WorkspaceService::NewStub(channel_);
 }
 

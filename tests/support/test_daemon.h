@@ -8,6 +8,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include "daemon/server.h"
+#include "finetuned/v1/artifact_service.grpc.pb.h"
 #include "finetuned/v1/experiment_service.grpc.pb.h"
 #include "finetuned/v1/model_service.grpc.pb.h"
 #include "finetuned/v1/run_service.grpc.pb.h"
@@ -53,6 +54,7 @@ class TestClient {
   v1::WorkerService::Stub& workers() { return *workers_; }
   v1::ExperimentService::Stub& experiments() { return *experiments_; }
   v1::ModelService::Stub& models() { return *models_; }
+  v1::ArtifactService::Stub& artifacts() { return *artifacts_; }
   v1::WorkspaceService::Stub& workspaces() { return *workspaces_; }
   std::unique_ptr<grpc::ClientContext> Context() const;
 
@@ -68,6 +70,7 @@ class TestClient {
   std::unique_ptr<v1::WorkerService::Stub> workers_;
   std::unique_ptr<v1::ExperimentService::Stub> experiments_;
   std::unique_ptr<v1::ModelService::Stub> models_;
+  std::unique_ptr<v1::ArtifactService::Stub> artifacts_;
   std::unique_ptr<v1::WorkspaceService::Stub> workspaces_;
 };
 
