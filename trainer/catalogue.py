@@ -2,7 +2,7 @@
 
 A model root holds models as `<org>/<name>/` in the Hugging Face layout. A folder may have a
 `catalogue.json` beside it, which describes the model; for a model that is shipped without weights
-its `init_seed` says how they are made.
+its `init_seed` says how they are made. A model that no root has may come from a Hugging Face hub.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Callable
 
 from trainer import lora, weights
 from trainer.errors import TrainerError
+from trainer.hub import Hub
+from trainer.hub_model import HubModel
 from trainer.llama import Llama, LlamaConfig
 
 LATEST = "latest-sharded-rank0.symlink"
@@ -22,19 +25,26 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*", re.
 
 @dataclass(frozen=True)
 class BaseModel:
-    """A model folder with its configuration read and found trainable."""
+    """A model folder with its configuration read and found trainable.
+
+    One from a hub has a `revision`, a commit, and its weights are not in the folder before `fetch_weights`.
+    """
 
     name: str
     folder: Path
     config_json: dict
     config: LlamaConfig
+    revision: str | None = None
+    fetch_weights: Callable[[], None] = lambda: None
 
     def load(self, weights_folder: Path | None) -> Llama:
         """The network with weights from `weights_folder`, or else from the model itself."""
         model = Llama(self.config)
         if weights_folder is not None:
             weights.load_model(model, weights_folder)
-        elif weights.has_weights(self.folder):
+            return model
+        self.fetch_weights()
+        if weights.has_weights(self.folder):
             weights.load_model(model, self.folder)
         else:
             model.init_weights(self._init_seed())
@@ -50,18 +60,32 @@ class BaseModel:
         return seed
 
 
-def find(name: str, roots: tuple[Path, ...]) -> BaseModel:
-    """The first model folder called `name` in `roots`."""
+def find(name: str, roots: tuple[Path, ...], hub: Hub | None = None) -> BaseModel:
+    """The first model folder called `name` in `roots`, or else the hub's model, where there may be one."""
     if _NAME.fullmatch(name):
         for root in roots:
             folder = root / name
             if (folder / "config.json").is_file():
                 config = _read_json(folder / "config.json")
                 return BaseModel(name, folder, config, LlamaConfig.from_json(name, config))
+        if hub is not None:
+            return _from_hub(name, hub)
     known = sorted({str(p.parent.relative_to(root)) for root in roots
                     for p in root.glob("*/*/config.json")})
     raise TrainerError("UNKNOWN_MODEL", f"There is no model {name!r} on this worker. "
-                       f"Known models: {', '.join(known) or 'none'}.", field="model")
+                       f"Known models: {', '.join(known) or 'none'}. "
+                       + ("A model of a hub is named {organisation}/{model}." if hub is not None else
+                          "None is fetched from a hub here (FINETUNED_HUB is not 1)."), field="model")
+
+
+def _from_hub(name: str, hub: Hub) -> BaseModel:
+    """Weights come last: the configuration decides whether the model can be trained at all."""
+    model = HubModel(hub, name)
+    folder = model.fetch_config()
+    config = _read_json(folder / "config.json")
+    parsed = LlamaConfig.from_json(name, config)
+    model.fetch_tokenizer()
+    return BaseModel(name, folder, config, parsed, model.revision, model.fetch_weights)
 
 
 def custom_weights(path: str) -> Path:

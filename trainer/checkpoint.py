@@ -21,8 +21,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Mapping
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ from trainer import lora, tokenizer, weights
 from trainer.batches import Position
 from trainer.catalogue import BaseModel
 from trainer.errors import EXIT_CONFIG, EXIT_INTERNAL, INTERNAL, TrainerError
+from trainer.hub import is_commit
 from trainer.learner import Learner
 from trainer.loss_guard import LossGuard
 
@@ -42,11 +44,15 @@ _TEMPORARY = ".writing-"
 
 @dataclass(frozen=True)
 class Identity:
-    """What must be equal for a run to go on from a checkpoint exactly where it stopped."""
+    """What must be equal for a run to go on from a checkpoint exactly where it stopped.
+
+    `hub_revisions` is equal because the attempt that goes on begins with it: see `hub.Hub.revisions`.
+    """
 
     spec_digest: str
     data_fingerprint: str
     base_digest: str = ""  # with LoRA: of the weights beside the adapters
+    hub_revisions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,14 +106,16 @@ class CheckpointWriter:
         """The files of a folder that PEFT's `from_pretrained` loads, with the tokenizer's."""
         files = {name: exported[name] for name in tokenizer.FILES if name in exported}
         files[lora.WEIGHTS] = weights.encode(dict(lora.adapters(learner.model)))
-        files[lora.CONFIG] = _json(lora.config_json(learner.recipe.lora, self._base.name))
+        files[lora.CONFIG] = _json(lora.config_json(learner.recipe.lora, self._base.name,
+                                                   self._base.revision))
         return files
 
     def _state(self, position: Position, guard: LossGuard) -> bytes:
         return _json({"version": _STATE_VERSION, "epoch": position.epoch, "step": position.step,
                       "tokens": position.tokens, "spec_digest": self._identity.spec_digest,
                       "data_fingerprint": self._identity.data_fingerprint,
-                      "base_digest": self._identity.base_digest, "loss_guard": guard.state()})
+                      "base_digest": self._identity.base_digest, "loss_guard": guard.state(),
+                      "hub_revisions": dict(self._identity.hub_revisions)})
 
     def _write(self, target: Path, files: dict[str, bytes], link: Path | None) -> Path:
         """Makes the folder `target`; `link` is an existing file to use for the weights."""
@@ -131,17 +139,15 @@ def resume(folder: Path, learner: Learner, guard: LossGuard, identity: Identity)
 
     A checkpoint of something else is the user's affair; one that cannot be read is not.
     """
+    state = _read_state(folder)
     try:
-        state = json.loads((folder / STATE).read_bytes())
-        if state["version"] != _STATE_VERSION:
-            raise ValueError(f"version {state['version']}")
         position = Position(int(state["epoch"]), int(state["step"]), int(state["tokens"]))
         found = Identity(state["spec_digest"], state["data_fingerprint"],
                          state.get("base_digest", ""))
         if "loss_guard" in state:  # not in those of earlier trainers
             guard.load(state["loss_guard"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(folder, f"its {STATE} cannot be read: {error!r}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unreadable(folder, error) from None
     if found.spec_digest != identity.spec_digest:
         raise _foreign(folder, "it belongs to a run with another specification")
     if found.data_fingerprint != identity.data_fingerprint:
@@ -165,6 +171,24 @@ def resume(folder: Path, learner: Learner, guard: LossGuard, identity: Identity)
     return position
 
 
+def hub_revisions(folder: Path) -> dict[str, str]:
+    """What the checkpoint's run took from a hub, at which commits."""
+    found = _read_state(folder).get("hub_revisions", {})  # not in those of earlier trainers
+    if not isinstance(found, dict) or not all(is_commit(commit) for commit in found.values()):
+        raise _unreadable(folder, ValueError("hub_revisions"))
+    return found
+
+
+def _read_state(folder: Path) -> dict:
+    try:
+        state = json.loads((folder / STATE).read_bytes())
+        if state["version"] != _STATE_VERSION:
+            raise ValueError(f"version {state['version']}")
+        return state
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unreadable(folder, error) from None
+
+
 @torch.no_grad()
 def _load_adapters(learner: Learner, folder: Path) -> None:
     found: dict[str, Tensor] = weights.load_tensors(folder / lora.WEIGHTS)
@@ -180,6 +204,10 @@ def _foreign(folder: Path, why: str) -> TrainerError:
 def _damaged(folder: Path, why: str) -> TrainerError:
     return TrainerError("CHECKPOINT_DAMAGED", f"Cannot resume from {folder}: {why}.",
                         attribution=INTERNAL, exit_status=EXIT_INTERNAL)
+
+
+def _unreadable(folder: Path, error: Exception) -> TrainerError:
+    return _damaged(folder, f"its {STATE} cannot be read: {error!r}")
 
 
 def _json(document: dict) -> bytes:

@@ -64,6 +64,14 @@ class Dataset:
         return digest.hexdigest()
 
 
+@dataclass(frozen=True)
+class DataFile:
+    """A file with examples or text; `name` is what the user reads of it."""
+
+    name: str
+    path: Path
+
+
 class Reader:
     """Reads one dataset; `check_stop` is called now and then and may raise."""
 
@@ -76,13 +84,15 @@ class Reader:
         self._check_stop = check_stop
         self._data = Dataset()
 
-    def read(self, path: str, task_type: str, min_samples: int) -> Dataset:
-        """The data at `path`; raises a TrainerError that lists all that is wrong with them."""
+    def read(self, path: str, task_type: str, min_samples: int,
+             files: list[DataFile] | None = None) -> Dataset:
+        """The data at `path`, or in `files`, which it stands for; raises a TrainerError that lists all that is
+        wrong with them."""
         try:
             if task_type == spec.CONTINUED_PRETRAIN:
-                self._read_folder(path)
+                self._read_texts(path, _text_files(path) if files is None else files)
             else:
-                self._read_examples(path)
+                self._read_examples(path, [DataFile(path, Path(path))] if files is None else files)
         except OSError as error:
             self._report.add(problem("DATA_NOT_READABLE", error, file=path))
         if not self._report.counts and len(self._data) < min_samples:
@@ -90,23 +100,19 @@ class Reader:
         self._report.raise_if_any()
         return self._data
 
-    def _read_examples(self, path: str) -> None:
-        if path.endswith((".jsonl", ".json")):
-            read = _json_lines
-        elif path.endswith(".csv"):
-            read = _csv_rows
-        elif path.endswith(".parquet"):
-            read = _parquet_rows
-        else:
-            self._report.add(problem("INVALID_FILE_EXTENSION", path, file=path))
-            return
+    def _read_examples(self, path: str, files: list[DataFile]) -> None:
         count = 0
-        with open(path, "rb") as file:
-            for number, found in read(file, path):
-                count += 1
-                self._take(found, {"file": path, "line": number})
-                if count % 64 == 0:
-                    self._check_stop()
+        for file in files:
+            read = _reader_of(file.name)
+            if read is None:
+                self._report.add(problem("INVALID_FILE_EXTENSION", file.name, file=file.name))
+                return
+            with open(file.path, "rb") as content:
+                for number, found in read(content, file.name):
+                    count += 1
+                    self._take(found, {"file": file.name, "line": number})
+                    if count % 64 == 0:
+                        self._check_stop()
         if count == 0:
             self._report.add(problem("NO_EXAMPLES", path, file=path))
 
@@ -130,10 +136,8 @@ class Reader:
             return
         self._data.add(ids, start, self._context_length)
 
-    def _read_folder(self, path: str) -> None:
+    def _read_texts(self, path: str, files: list[DataFile]) -> None:
         """Joins the documents, each between the model's begin and end tokens, and cuts blocks."""
-        files = sorted(Path(folder) / name for folder, _, names in os.walk(path, onerror=_raise)
-                       for name in names if name.endswith(".txt"))
         if not files:
             self._report.add(problem("NO_TEXT_FILES", path, file=path))
             return
@@ -141,14 +145,14 @@ class Reader:
         for file in files:
             pending += self._tokenizer.prefix
             try:
-                with open(file, encoding="utf-8-sig") as text:
+                with open(file.path, encoding="utf-8-sig") as text:
                     while piece := text.read(_TEXT_PIECE_CHARS):
                         piece += text.readline(_TEXT_PIECE_CHARS)
                         pending += self._tokenizer.encode(piece)
                         pending = self._cut_blocks(pending)
                         self._check_stop()
             except UnicodeDecodeError:
-                self._report.add(problem("NOT_UTF8", file, file=str(file), line=_bad_line(file)))
+                self._report.add(problem("NOT_UTF8", file.name, file=file.name, line=_bad_line(file.path)))
             pending += self._tokenizer.end
         pending = self._cut_blocks(pending)
         if len(pending) > 1:
@@ -160,6 +164,20 @@ class Reader:
         for start in range(0, whole, self._context_length):
             self._data.add(ids[start:start + self._context_length], 1, self._context_length)
         return ids[whole:]
+
+
+def _text_files(folder: str) -> list[DataFile]:
+    files = sorted(Path(within) / name for within, _, names in os.walk(folder, onerror=_raise)
+                   for name in names if name.endswith(".txt"))
+    return [DataFile(str(file), file) for file in files]
+
+
+def _reader_of(name: str) -> Callable[[BinaryIO, str], Iterator[csv_rows.Row]] | None:
+    if name.endswith((".jsonl", ".json")):
+        return _json_lines
+    if name.endswith(".csv"):
+        return _csv_rows
+    return _parquet_rows if name.endswith(".parquet") else None
 
 
 def _json_lines(file: BinaryIO, path: str) -> Iterator[csv_rows.Row]:

@@ -21,7 +21,10 @@ _REQUIRED = ("FINETUNED_SPEC", "FINETUNED_EVENTS", "FINETUNED_CHECKPOINT_DIR")
 
 @dataclass(frozen=True)
 class Environment:
-    """The variables a trainer reads. `control`, `resume_from` and `error_file` may be None."""
+    """The variables a trainer reads. `control`, `resume_from` and `error_file` may be None.
+
+    `hub` says whether models and data may be fetched from a Hugging Face hub.
+    """
 
     spec: Path
     events: Path
@@ -31,6 +34,7 @@ class Environment:
     error_file: Path | None
     model_roots: tuple[Path, ...]
     threads: int
+    hub: bool
 
     @classmethod
     def from_variables(cls, variables: Mapping[str, str]) -> "Environment":
@@ -56,11 +60,18 @@ class Environment:
             resume_from=_path(variables.get("FINETUNED_RESUME_FROM")),
             error_file=_path(variables.get("FINETUNED_ERROR_FILE")),
             model_roots=tuple(Path(root) for root in roots) or (PACKAGED_MODELS,),
-            threads=_threads(variables.get("FINETUNED_THREADS")))
+            threads=_threads(variables.get("FINETUNED_THREADS")),
+            hub=_flag("FINETUNED_HUB", variables.get("FINETUNED_HUB")))
 
 
 def _path(value: str | None) -> Path | None:
     return Path(value) if value else None
+
+
+def _flag(name: str, value: str | None) -> bool:
+    if value not in (None, "", "0", "1"):
+        raise TrainerError("INVALID_ENVIRONMENT", f"{name} must be 0 or 1, not {value!r}.", exit_status=EXIT_USAGE)
+    return value == "1"
 
 
 def _threads(value: str | None) -> int:

@@ -1,7 +1,8 @@
 """Failures the trainer can explain, and the exit status each one stands for.
 
 Exit statuses follow sysexits(3), as the trainer contract asks: the control plane never retries 64,
-65 and 78, retries 75 without counting it, and treats everything else as an infrastructure failure.
+65 and 78, and may retry everything else: after 75, or with the attribution `network` or
+`infrastructure`, as a loss of the infrastructure and not as a failure of the trainer.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ EXIT_OK = 0
 EXIT_INTERNAL = 1
 EXIT_USAGE = 64  # EX_USAGE: the environment the contract asks for is not there
 EXIT_DATA = 65  # EX_DATAERR: the user's data
-EXIT_STOPPED = 75  # EX_TEMPFAIL: stopped on request, may be resumed
+EXIT_STOPPED = EXIT_TEMPORARY = 75  # EX_TEMPFAIL: stopped on request, or by what may be better later
 EXIT_CONFIG = 78  # EX_CONFIG: the contract version or the run's specification
 
 USER = "user"
 INTERNAL = "internal"
 OOM = "oom"
+NETWORK = "network"
+INFRASTRUCTURE = "infrastructure"
 
 
 class TrainerError(Exception):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import time
 from pathlib import Path
 
-from trainer import catalogue, checkpoint, data, device, evaluation
+from trainer import catalogue, checkpoint, data, device, evaluation, hub_dataset
 from trainer import spec as run_spec
 from trainer.batches import BatchPlan, Position
 from trainer.checkpoint import CheckpointWriter, Identity
@@ -16,6 +17,7 @@ from trainer.control import CANCEL, Control
 from trainer.environment import Environment
 from trainer.errors import EXIT_OK, EXIT_STOPPED, Stopped, TrainerError
 from trainer.events import EventWriter
+from trainer.hub import Hub
 from trainer.learner import Learner
 from trainer.llama import Llama
 from trainer.loss_guard import LossGuard
@@ -49,7 +51,8 @@ class Attempt:
     def _prepare(self) -> None:
         """Everything before the first batch. Data are read before weights: they fail more often."""
         spec = self._spec = run_spec.load(self._environment.spec)
-        base = catalogue.find(spec.model, self._environment.model_roots)
+        self._hub = self._open_hub()
+        base = catalogue.find(spec.model, self._environment.model_roots, self._hub)
         self._context_length = _context_length(spec, base.config.context_length)
         self._tokenizer = ModelTokenizer(base.folder, base.config.vocab_size)
         self._read_data(spec)
@@ -61,13 +64,20 @@ class Attempt:
                                 chosen)
         self._guard = LossGuard(self._plan.total)
         self._events.emit("model_initialized", model=spec.model, device=chosen.torch.type,
-                          precision=chosen.precision)
+                          precision=chosen.precision, **_given(revision=base.revision))
         identity = Identity(_digest(spec, self._recipe, self._context_length),
-                            self._rows.data.fingerprint(), self._learner.base_digest)
+                            self._rows.data.fingerprint(), self._learner.base_digest,
+                            self._hub.revisions if self._hub else {})
         self._writer = CheckpointWriter(self._environment.checkpoint_dir, base, identity)
         self._position = Position()
         if self._environment.resume_from is not None:
             self._resume(self._environment.resume_from, identity)
+
+    def _open_hub(self) -> Hub | None:
+        if not self._environment.hub:
+            return None
+        resumed = self._environment.resume_from
+        return Hub(self._check_stop, checkpoint.hub_revisions(resumed) if resumed is not None else {})
 
     def _first_weights(self, spec: RunSpec, base: catalogue.BaseModel) -> Llama:
         """What the run begins with. Where it goes on from a checkpoint with all weights in it,
@@ -78,20 +88,26 @@ class Attempt:
         return base.load(catalogue.custom_weights(path) if path else None)
 
     def _read_data(self, spec: RunSpec) -> None:
-        def read(split: str, path: str, min_samples: int) -> data.Dataset:
+        revisions: dict[str, str] = {}
+
+        def read(split: str, field: str, path: str, min_samples: int) -> data.Dataset:
+            found = None
+            if not os.path.isabs(path):
+                found = hub_dataset.fetch(self._hub, path, spec.task_type, field)
+                revisions[field.replace("data_path", "revision")] = found.revision
             reader = data.Reader(self._tokenizer, self._context_length, split, self._check_stop)
-            return reader.read(path, spec.task_type, min_samples)
+            return reader.read(path, spec.task_type, min_samples, found.files if found else None)
 
         recipe = spec.recipe
-        train = read("training", spec.train_data_path, recipe.batch_size)
+        train = read("training", "train_data_path", spec.train_data_path, recipe.batch_size)
         self._rows = Rows(train, self._context_length if recipe.packing else None)
-        self._eval_rows = (Rows(read("evaluation", spec.eval_data_path, 1), None)
+        self._eval_rows = (Rows(read("evaluation", "eval_data_path", spec.eval_data_path, 1), None)
                            if spec.eval_data_path else None)
         self._plan = BatchPlan(self._rows, spec.training_duration, recipe.batch_size, recipe.seed)
         self._events.emit(
             "data_validated", examples=len(train), tokens=len(train.ids),
             eval_examples=len(self._eval_rows) if self._eval_rows else 0,
-            truncated=train.truncated, dropped=train.dropped, rows=len(self._rows))
+            truncated=train.truncated, dropped=train.dropped, rows=len(self._rows), **revisions)
 
     def _resume(self, folder: Path, identity: Identity) -> None:
         self._position = checkpoint.resume(folder, self._learner, self._guard, identity)
@@ -179,6 +195,10 @@ class Attempt:
         if kind != CANCEL and self._position.step > 0:
             self._save({})
         raise Stopped
+
+
+def _given(**fields: object) -> dict[str, object]:
+    return {key: value for key, value in fields.items() if value is not None}
 
 
 def _context_length(spec: RunSpec, model_limit: int) -> int:

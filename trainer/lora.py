@@ -83,9 +83,9 @@ def adapters(model: Llama) -> dict[str, nn.Parameter]:
             if name.endswith((".lora_A", ".lora_B"))}
 
 
-def config_json(lora: Lora, base_model: str) -> dict:
+def config_json(lora: Lora, base_model: str, revision: str | None) -> dict:
     """The keys of PEFT's LoraConfig that decide what the adapters mean."""
-    return {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base_model,
+    return {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base_model, "revision": revision,
             "r": lora.rank, "lora_alpha": lora.alpha, "lora_dropout": lora.dropout,
             "target_modules": list(lora.target_modules), "bias": "none", "fan_in_fan_out": False,
             "init_lora_weights": True, "inference_mode": True, "modules_to_save": None}

@@ -29,7 +29,7 @@ def has_weights(folder: Path) -> bool:
 def load_model(model: Llama, folder: Path) -> None:
     """Fills `model` from a single or a sharded safetensors file in `folder`."""
     found: dict[str, Tensor] = {}
-    for file in _files(folder):
+    for file in files_in(folder):
         found.update(load_tensors(file))
     wanted = dict(model.named_parameters())
     # Llama checkpoints of old transformers carry the rotary table; tied ones may carry the head.
@@ -70,7 +70,8 @@ def encode(tensors: dict[str, Tensor]) -> bytes:
     return save({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, {"format": "pt"})
 
 
-def _files(folder: Path) -> list[Path]:
+def files_in(folder: Path) -> list[Path]:
+    """The safetensors files that hold the weights, by name or by the index."""
     if not (folder / INDEX).is_file():
         return [folder / SINGLE]
     try:
