@@ -12,6 +12,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/backoff.h"
+#include "base/file.h"
 #include "base/grpc_status.h"
 #include "base/status.h"
 #include "cli/errors.h"
@@ -28,6 +29,8 @@ constexpr absl::Duration kFirstRetry = absl::Milliseconds(200);
 constexpr absl::Duration kMaxRetry = absl::Seconds(2);
 // Logs come in pieces of 512 KiB, listings in pages of 1,000 runs of a few KiB each.
 constexpr int kMaxReceiveBytes = 64 << 20;
+constexpr size_t kMaxAuthoritiesBytes = 4 << 20;
+constexpr char kSystemAuthorities[] = "/etc/ssl/certs/ca-certificates.crt";
 constexpr int kConnectTimeoutMs = 5000;
 constexpr std::chrono::milliseconds kReconnectWait(250);
 constexpr int kKeepaliveMs = 20000;
@@ -36,6 +39,23 @@ constexpr int kKeepaliveTimeoutMs = 10000;
 gpr_timespec DeadlineIn(absl::Duration duration) {
   const int64_t ms = std::max<int64_t>(0, absl::ToInt64Milliseconds(duration));
   return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(ms, GPR_TIMESPAN));
+}
+
+absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> TlsCredentials(
+    const std::string& ca_file) {
+  const std::string path = ca_file.empty() ? kSystemAuthorities : ca_file;
+  const auto authorities = ReadFile(path, kMaxAuthoritiesBytes);
+  if (!authorities.ok() || authorities->find("BEGIN CERTIFICATE") == std::string::npos) {
+    return UsageError(
+        absl::StrCat("The file of authorities ", path, " ",
+                     authorities.ok()
+                         ? "has no certificate in PEM."
+                         : "cannot be read, and without it a server cannot be trusted."),
+        ca_file.empty() ? "apt-get install ca-certificates, or --ca-file FILE" : "");
+  }
+  grpc::SslCredentialsOptions options;
+  options.pem_root_certs = *authorities;
+  return grpc::SslCredentials(options);
 }
 
 void AddToken(const std::string& token, grpc::ClientContext& context) {
@@ -124,7 +144,8 @@ class StreamImpl final : public Client::Stream<Response> {
 
 class Client::Rpc {
  public:
-  Rpc(Options options, Io& io) : options_(std::move(options)), io_(io) {
+  Rpc(Options options, std::shared_ptr<grpc::ChannelCredentials> credentials, Io& io)
+      : options_(std::move(options)), io_(io) {
     grpc::ChannelArguments arguments;
     arguments.SetUserAgentPrefix(absl::StrCat("finetune/", FINETUNE_VERSION));
     arguments.SetMaxReceiveMessageSize(kMaxReceiveBytes);
@@ -138,8 +159,7 @@ class Client::Rpc {
     arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectTimeoutMs);
     // A local server is never behind a proxy of the environment.
     arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-    channel_ =
-        grpc::CreateCustomChannel(options_.server, grpc::InsecureChannelCredentials(), arguments);
+    channel_ = grpc::CreateCustomChannel(options_.server, credentials, arguments);
     stubs_ = {v1::RunService::NewStub(channel_), v1::ExperimentService::NewStub(channel_),
               v1::ModelService::NewStub(channel_), v1::ArtifactService::NewStub(channel_),
               v1::WorkspaceService::NewStub(channel_)};
@@ -231,16 +251,12 @@ absl::StatusOr<bool> IsLocalAddress(const std::string& server) {
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Create(const Options& options, Io& io) {
   FT_ASSIGN_OR_RETURN(const bool local, IsLocalAddress(options.server));
-  if (!local) {
-    const std::string port = options.server.substr(options.server.rfind(':') + 1);
-    const std::string host = options.server.substr(0, options.server.rfind(':'));
-    return LocalError(absl::StatusCode::kFailedPrecondition,
-                      absl::StrCat("The server ", options.server, " is on another machine."),
-                      "There is no TLS yet, and your token would cross the network in clear text.",
-                      absl::StrCat("ssh -N -L ", port, ":127.0.0.1:", port, " ", host,
-                                   "   and then --server 127.0.0.1:", port));
+  auto credentials = grpc::InsecureChannelCredentials();
+  if (!local || !options.ca_file.empty()) {
+    FT_ASSIGN_OR_RETURN(credentials, TlsCredentials(options.ca_file));
   }
-  return std::unique_ptr<Client>(new Client(std::make_unique<Rpc>(options, io)));
+  return std::unique_ptr<Client>(
+      new Client(std::make_unique<Rpc>(options, std::move(credentials), io)));
 }
 
 Client::Client(std::unique_ptr<Rpc> rpc) : rpc_(std::move(rpc)) {}
@@ -281,6 +297,12 @@ absl::StatusOr<v1::Quota> Client::GetQuota(const v1::GetQuotaRequest& request) {
 }
 absl::StatusOr<v1::ListWorkersResponse> Client::ListWorkers(const v1::ListWorkersRequest& request) {
   return rpc_->Call(&v1::RunService::Stub::ListWorkers, request);
+}
+absl::StatusOr<v1::Worker> Client::GetWorker(const v1::GetWorkerRequest& request) {
+  return rpc_->Call(&v1::RunService::Stub::GetWorker, request);
+}
+absl::StatusOr<v1::Worker> Client::DrainWorker(const v1::DrainWorkerRequest& request) {
+  return rpc_->Call(&v1::RunService::Stub::DrainWorker, request);
 }
 absl::StatusOr<v1::ListExperimentsResponse> Client::ListExperiments(
     const v1::ListExperimentsRequest& request) {

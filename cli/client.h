@@ -35,6 +35,9 @@ class Client {
     std::string server;
     // Empty: calls are made without one and the server says what it thinks of that.
     std::string token;
+    // Authorities in PEM that the server's certificate is checked against. Empty: a server of this
+    // machine is called without TLS, others with the authorities of the system.
+    std::string ca_file;
     // Time limit of each unary call with its repetitions.
     absl::Duration timeout = kDefaultTimeout;
   };
@@ -58,9 +61,9 @@ class Client {
   using EventStream = Stream<v1::WatchEventsResponse>;
   using ArtifactStream = Stream<v1::ReadArtifactResponse>;
 
-  // Connects with the first call. LocalError FAILED_PRECONDITION for an address that is not on this
-  // machine: there is no TLS yet, and a token must not cross a network in clear text. Usage error
-  // for what is not an address.
+  // Connects with the first call. A token never crosses a network in clear text: servers of other
+  // machines are called over TLS. Usage error for what is not an address, and for a ca_file without
+  // certificates.
   static absl::StatusOr<std::unique_ptr<Client>> Create(const Options& options, Io& io);
   ~Client();
 
@@ -77,6 +80,8 @@ class Client {
   absl::StatusOr<v1::ReadRunLogResponse> ReadRunLog(const v1::ReadRunLogRequest& request);
   absl::StatusOr<v1::Quota> GetQuota(const v1::GetQuotaRequest& request);
   absl::StatusOr<v1::ListWorkersResponse> ListWorkers(const v1::ListWorkersRequest& request);
+  absl::StatusOr<v1::Worker> GetWorker(const v1::GetWorkerRequest& request);
+  absl::StatusOr<v1::Worker> DrainWorker(const v1::DrainWorkerRequest& request);
   absl::StatusOr<v1::ListExperimentsResponse> ListExperiments(
       const v1::ListExperimentsRequest& request);
   absl::StatusOr<v1::Experiment> GetExperiment(const v1::GetExperimentRequest& request);

@@ -22,10 +22,11 @@ constexpr char kTokenFileHelp[] =
 constexpr char kLetters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
 absl::Status BadConfig(const std::string& path, const YAML::Mark& mark, const std::string& what) {
-  return LocalError(absl::StatusCode::kFailedPrecondition,
-                    absl::StrCat(path, ", line ", mark.line + 1, ": ", what),
-                    "The file has `current_context`, and `contexts` with name, server and token.",
-                    "edit the file, or remove it and use finetune context set");
+  return LocalError(
+      absl::StatusCode::kFailedPrecondition,
+      absl::StrCat(path, ", line ", mark.line + 1, ": ", what),
+      "The file has `current_context`, and `contexts` with name, server, token and ca_file.",
+      "edit the file, or remove it and use finetune context set");
 }
 
 absl::StatusOr<std::string> ScalarOf(const YAML::Node& node, const std::string& path) {
@@ -45,6 +46,8 @@ absl::StatusOr<Context> ParseContext(const YAML::Node& node, const std::string& 
       context.server = value;
     } else if (key == "token") {
       context.token = value;
+    } else if (key == "ca_file") {
+      context.ca_file = value;
     } else {
       return BadConfig(path, entry.first.Mark(), absl::StrCat("unknown key `", key, "`"));
     }
@@ -148,6 +151,9 @@ std::string FormatConfig(const Config& config) {
     if (!context.token.empty()) {
       out << YAML::Key << "token" << YAML::Value << YAML::DoubleQuoted << context.token;
     }
+    if (!context.ca_file.empty()) {
+      out << YAML::Key << "ca_file" << YAML::Value << YAML::DoubleQuoted << context.ca_file;
+    }
     out << YAML::EndMap;
   }
   out << YAML::EndSeq << YAML::EndMap;
@@ -245,6 +251,15 @@ absl::StatusOr<Settings> ResolveSettings(const ConnectionFlags& flags, const Env
     settings.server = {context->server, context_origin};
   } else {
     settings.server = {kDefaultServer, "default"};
+  }
+  // The authorities of a server stand with it.
+  const auto env_ca_file = Variable(env, "FINETUNED_CA_FILE");
+  if (flags.ca_file.has_value()) {
+    settings.ca_file = {*flags.ca_file, "flag --ca-file"};
+  } else if (settings.server.origin == context_origin) {
+    if (!context->ca_file.empty()) settings.ca_file = {context->ca_file, context_origin};
+  } else if (env_ca_file.has_value()) {
+    settings.ca_file = {*env_ca_file, "environment FINETUNED_CA_FILE"};
   }
 
   const auto env_token = Variable(env, "FINETUNED_TOKEN");

@@ -15,11 +15,13 @@ namespace finetuned::cli {
 // Where a server of this machine listens (`finetuned serve` without configuration).
 inline constexpr char kDefaultServer[] = "127.0.0.1:7070";
 
-// A named pair of server and token.
+// A named server with how to speak to it.
 struct Context {
   std::string name;
   std::string server;
   std::string token;
+  // Authorities that the server's certificate is checked against; empty for those of the system.
+  std::string ca_file;
 };
 
 // The file's content.
@@ -67,6 +69,7 @@ struct ConnectionFlags {
   std::optional<std::string> token;
   std::optional<std::string> token_file;
   std::optional<std::string> context;
+  std::optional<std::string> ca_file;
 };
 
 struct Settings {
@@ -74,6 +77,9 @@ struct Settings {
   Setting context;
   Setting server;
   Setting token;
+  // Empty value: a server of this machine is spoken to without TLS, others with the system's
+  // authorities.
+  Setting ca_file;
   // Sentences for standard error, e.g. about a token file that others may read.
   std::vector<std::string> warnings;
 };

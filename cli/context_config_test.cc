@@ -27,8 +27,8 @@ ConfigFile TwoContexts() {
   file.path = "/c.yaml";
   file.exists = true;
   file.config.current_context = "dev";
-  file.config.contexts = {{"dev", "127.0.0.1:1", "dev-token"},
-                          {"prod", "127.0.0.1:2", "prod-token"}};
+  file.config.contexts = {{"dev", "127.0.0.1:1", "dev-token", "/dev.pem"},
+                          {"prod", "127.0.0.1:2", "prod-token", ""}};
   return file;
 }
 
@@ -56,7 +56,8 @@ TEST(ConfigPath, FollowsFinetuneConfigThenXdgThenHome) {
 TEST(ParseConfig, ReadsWhatFormatConfigWrites) {
   Config config;
   config.current_context = "dev";
-  config.contexts = {{"dev", "127.0.0.1:7070", "to: # \"ken"}, {"bare", "unix:/run/x", ""}};
+  config.contexts = {{"dev", "127.0.0.1:7070", "to: # \"ken", "/c a.pem"},
+                     {"bare", "unix:/run/x", "", ""}};
   const auto read = ParseConfig(FormatConfig(config), "c");
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(read->current_context, "dev");

@@ -49,6 +49,10 @@ void AddGlobalFlags(CLI::App& app, GlobalFlags& flags) {
                  "Token; others on this machine can see it, so prefer --token-file")
       ->group(group);
   app.add_option("--token-file", flags.connection.token_file, "File with the token")->group(group);
+  app.add_option(
+         "--ca-file", flags.connection.ca_file,
+         "Authorities of the server's certificate, in PEM; those of the system when left out")
+      ->group(group);
   app.add_option("--context", flags.connection.context, "Context of the configuration file")
       ->group(group);
   app.add_option("-o,--output", flags.output, "table, json, jsonl, yaml or name")->group(group);
@@ -323,6 +327,18 @@ CLI::App* AddNoun(CLI::App& app, const std::string& name, const std::string& des
   return noun;
 }
 
+void AddWorkers(Grammar& grammar, CLI::App& worker) {
+  BindName(grammar, worker.add_subcommand("get", "Show a worker and what runs on it"), &GetWorker,
+           "The worker");
+  auto [command, flags] = AddCommand<DrainFlags>(
+      worker, "drain", "Take a worker out of use: it gets nothing new; for admins");
+  command->add_option("NAME", flags->name, "The worker")->required();
+  command->add_flag("--stop-runs", flags->stop_runs,
+                    "Also stop what runs there, with a checkpoint; it goes on elsewhere");
+  command->add_flag("--undo", flags->undo, "Take it back into use");
+  Bind(grammar, command, flags, &DrainWorker);
+}
+
 void AddContexts(Grammar& grammar, CLI::App& context) {
   BindPlain(grammar, context.add_subcommand("list", "List the contexts"), &ListContexts);
   BindName(grammar, context.add_subcommand("use", "Choose the context that commands use"),
@@ -403,6 +419,7 @@ Grammar::Grammar()
             &ShowQuota);
   CLI::App* worker = AddNoun(app, "worker", "Workers of the installation");
   BindPlain(*this, worker->add_subcommand("list", "List the workers"), &ListWorkers);
+  AddWorkers(*this, *worker);
   AddContexts(*this, *AddNoun(app, "context", "Servers and tokens in the configuration file"));
   BindPlain(*this, app.add_subcommand("version", "Print the version")->group("Commands"),
             &ShowVersion);

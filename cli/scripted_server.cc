@@ -243,6 +243,16 @@ grpc::ServerUnaryReactor* ScriptedServer::ListWorkers(grpc::CallbackServerContex
   return Answer(context, list_workers, request, response);
 }
 
+grpc::ServerUnaryReactor* ScriptedServer::GetWorker(grpc::CallbackServerContext* context,
+                                                    const v1::GetWorkerRequest* request,
+                                                    v1::Worker* response) {
+  return Answer(context, get_worker, request, response);
+}
+grpc::ServerUnaryReactor* ScriptedServer::DrainWorker(grpc::CallbackServerContext* context,
+                                                      const v1::DrainWorkerRequest* request,
+                                                      v1::Worker* response) {
+  return Answer(context, drain_worker, request, response);
+}
 grpc::ServerWriteReactor<v1::WatchEventsResponse>* ScriptedServer::WatchEvents(
     grpc::CallbackServerContext* context, const v1::WatchEventsRequest* request) {
   NoteCall(*context);

@@ -66,6 +66,8 @@ class ScriptedServer final : public v1::RunService::CallbackService {
   Handler<v1::ReadRunLogRequest, v1::ReadRunLogResponse> read_run_log;
   Handler<v1::GetQuotaRequest, v1::Quota> get_quota;
   Handler<v1::ListWorkersRequest, v1::ListWorkersResponse> list_workers;
+  Handler<v1::GetWorkerRequest, v1::Worker> get_worker;
+  Handler<v1::DrainWorkerRequest, v1::Worker> drain_worker;
   Handler<v1::ListExperimentsRequest, v1::ListExperimentsResponse> list_experiments;
   Handler<v1::GetExperimentRequest, v1::Experiment> get_experiment;
   Handler<v1::ListModelsRequest, v1::ListModelsResponse> list_models;
@@ -119,6 +121,10 @@ class ScriptedServer final : public v1::RunService::CallbackService {
                                      v1::Quota*) override;
   grpc::ServerUnaryReactor* ListWorkers(grpc::CallbackServerContext*, const v1::ListWorkersRequest*,
                                         v1::ListWorkersResponse*) override;
+  grpc::ServerUnaryReactor* GetWorker(grpc::CallbackServerContext*, const v1::GetWorkerRequest*,
+                                      v1::Worker*) override;
+  grpc::ServerUnaryReactor* DrainWorker(grpc::CallbackServerContext*, const v1::DrainWorkerRequest*,
+                                        v1::Worker*) override;
   grpc::ServerWriteReactor<v1::WatchEventsResponse>* WatchEvents(
       grpc::CallbackServerContext*, const v1::WatchEventsRequest*) override;
 

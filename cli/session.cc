@@ -48,6 +48,7 @@ absl::StatusOr<Client*> Session::GetClient() {
   Client::Options options;
   options.server = settings.server.value;
   options.token = settings.token.value;
+  options.ca_file = settings.ca_file.value;
   options.timeout = timeout_.value_or(Client::kDefaultTimeout);
   FT_ASSIGN_OR_RETURN(client_, Client::Create(options, io_));
   server_ = options.server;

@@ -26,4 +26,9 @@ pkg_check_modules(PQXX IMPORTED_TARGET GLOBAL libpqxx)
 if(NOT PQXX_FOUND)
   message(FATAL_ERROR "libpqxx was not found. On Debian 12: apt-get install libpqxx-dev   (or run: make deps)")
 endif()
+# Nor does cpp-httplib.
+pkg_check_modules(HTTPLIB IMPORTED_TARGET GLOBAL cpp-httplib)
+if(NOT HTTPLIB_FOUND)
+  message(FATAL_ERROR "cpp-httplib was not found. On Debian 12: apt-get install libcpp-httplib-dev   (or run: make deps)")
+endif()
 

@@ -1,9 +1,8 @@
 #include "daemon/daemon_config.h"
 
-#include <arpa/inet.h>
-
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "base/address.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "base/time.h"
@@ -23,18 +22,18 @@ void Default(google::protobuf::Duration* field, absl::Duration value) {
   if (field->seconds() == 0 && field->nanos() == 0) *field = ToProtoDuration(value);
 }
 
-absl::Status CheckListen(const char* field, const std::string& address) {
+absl::Status CheckListen(const char* field, const std::string& address, bool tls) {
   const size_t colon = address.rfind(':');
   int port = -1;
   if (colon == std::string::npos || !absl::SimpleAtoi(address.substr(colon + 1), &port) ||
       port < 0 || port > 65535) {
     return Bad(absl::StrCat(field, ": \"", address, "\" is not `host:port`"));
   }
-  if (!IsLoopback(address)) {
+  if (!tls && !IsLoopbackAddress(address)) {
     return Bad(
         absl::StrCat(field, ": ", address,
-                     " is not a loopback address, and without TLS nothing else is served; use "
-                     "127.0.0.1 and a proxy in front"));
+                     " is not a loopback address, and without TLS nothing else is served; set "
+                     "tls.cert_file and tls.key_file, or use 127.0.0.1 and a proxy in front"));
   }
   return absl::OkStatus();
 }
@@ -45,13 +44,35 @@ absl::Status CheckFolder(const std::string& field, const std::string& path) {
   return absl::OkStatus();
 }
 
+// What is in the files is checked when they are read.
+absl::Status CheckTls(const config::v1::ServerTls& tls, bool given) {
+  if (!given) return absl::OkStatus();
+  if (tls.cert_file().empty()) return Bad("tls.cert_file: is required with tls");
+  if (tls.key_file().empty()) return Bad("tls.key_file: is required with tls");
+  if (tls.check_worker_names() && tls.client_ca_file().empty()) {
+    return Bad(
+        "tls.check_worker_names: needs tls.client_ca_file: without it workers show no names");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckHub(const config::v1::DaemonHub& hub) {
+  for (const std::string& model : hub.models()) {
+    const size_t slash = model.find('/');
+    if (slash == std::string::npos || slash == 0 || slash + 1 == model.size() ||
+        model.find('/', slash + 1) != std::string::npos ||
+        (model.find('*') != std::string::npos && model.substr(slash) != "/*")) {
+      return Bad(absl::StrCat("hub.models: ", model,
+                              " is neither {organization}/{model} nor {organization}/*"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
-bool IsLoopback(const std::string& address) {
-  const std::string host = address.substr(0, address.rfind(':'));
-  in_addr ip;
-  const bool is_ip = inet_pton(AF_INET, host.c_str(), &ip) == 1;
-  return host == "localhost" || host == "[::1]" || (is_ip && ntohl(ip.s_addr) >> 24 == 127);
+CertificateFiles FilesOf(const config::v1::ServerTls& tls) {
+  return {tls.cert_file(), tls.key_file(), tls.client_ca_file()};
 }
 
 QuotaLimits QuotaLimitsOf(const config::v1::DaemonConfig& config) {
@@ -75,9 +96,11 @@ absl::Status PrepareDaemonConfig(config::v1::DaemonConfig* config) {
   Default(config->mutable_listen(), "127.0.0.1:7070");
   Default(config->mutable_worker_listen(), "127.0.0.1:7071");
   Default(config->mutable_metrics_listen(), "127.0.0.1:7072");
-  FT_RETURN_IF_ERROR(CheckListen("listen", config->listen()));
-  FT_RETURN_IF_ERROR(CheckListen("worker_listen", config->worker_listen()));
-  FT_RETURN_IF_ERROR(CheckListen("metrics_listen", config->metrics_listen()));
+  FT_RETURN_IF_ERROR(CheckTls(config->tls(), config->has_tls()));
+  FT_RETURN_IF_ERROR(CheckListen("listen", config->listen(), config->has_tls()));
+  FT_RETURN_IF_ERROR(CheckListen("worker_listen", config->worker_listen(), config->has_tls()));
+  FT_RETURN_IF_ERROR(CheckListen("metrics_listen", config->metrics_listen(), config->has_tls()));
+  FT_RETURN_IF_ERROR(CheckHub(config->hub()));
   if (config->database_url().empty()) {
     return Bad(
         "database_url: is required, e.g. postgresql://finetuned_daemon@db.example/finetuned; "

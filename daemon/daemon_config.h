@@ -1,6 +1,7 @@
 #pragma once
 
 #include "absl/status/status.h"
+#include "base/certificates.h"
 #include "db/admission.h"
 #include "finetuned/config/v1/config.pb.h"
 #include "queue/lease.h"
@@ -14,7 +15,6 @@ absl::Status PrepareDaemonConfig(config::v1::DaemonConfig* config);
 QuotaLimits QuotaLimitsOf(const config::v1::DaemonConfig& config);
 LeaseTimes LeaseTimesOf(const config::v1::LeaseConfig& config);
 
-// Whether `host:port` is a loopback address: the only kind that is served without TLS.
-bool IsLoopback(const std::string& address);
+CertificateFiles FilesOf(const config::v1::ServerTls& tls);
 
 }  // namespace finetuned

@@ -110,15 +110,19 @@ struct TokenFlags {
   std::string principal;
   std::string role = "user";
   int64_t lifetime_days = 0;
+  std::string worker;
 };
 
 absl::Status CreateToken(const ConfigFlags& config_flags, const TokenFlags& flags) {
+  if (!flags.worker.empty() && flags.role != "worker") {
+    return absl::InvalidArgumentError("token create: --worker is for --role worker");
+  }
   FT_ASSIGN_OR_RETURN(const config::v1::DaemonConfig config, ReadDatabaseConfig(config_flags));
   Pool pool({config.database_url()});
   IdentityStore identity(&pool);
   FT_ASSIGN_OR_RETURN(const std::string token,
                       identity.CreateToken(flags.workspace, flags.principal, flags.role,
-                                           absl::Hours(24) * flags.lifetime_days));
+                                           absl::Hours(24) * flags.lifetime_days, flags.worker));
   printf("%s\n", token.c_str());
   return absl::OkStatus();
 }
@@ -206,6 +210,8 @@ int Main(int argc, char** argv) {
   create->add_option("--role", token_flags.role, "Role")
       ->check(CLI::IsMember({"reader", "user", "admin", "worker"}))
       ->capture_default_str();
+  create->add_option("--worker", token_flags.worker,
+                     "With --role worker: the only worker that may join with it");
   create->add_option("--days", token_flags.lifetime_days, "Days it is good for; 0 for ever")
       ->check(CLI::Range(0, 36500));
   create->callback([&] { status = CreateToken(config_flags, token_flags); });

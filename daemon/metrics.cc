@@ -44,6 +44,10 @@ Metrics::Metrics()
                 .Name("finetuned_runs")
                 .Help("Active runs by state, over all daemons.")
                 .Register(*registry_)),
+      certificate_expire_time_(BuildGauge()
+                                   .Name("finetuned_certificate_expire_time_seconds")
+                                   .Help("When the certificate in use expires, in Unix time.")
+                                   .Register(*registry_)),
       quota_rejections_(
           BuildCounter()
               .Name("finetuned_quota_rejections_total")
@@ -102,6 +106,10 @@ void Metrics::BatchRan(const std::string& kind, size_t size) {
 }
 
 void Metrics::LeaseLost(const char* cause) { leases_lost_.Add({{"cause", cause}}).Increment(); }
+
+void Metrics::SetCertificateExpireTime(absl::Time time) {
+  certificate_expire_time_.Add({}).Set(static_cast<double>(absl::ToUnixSeconds(time)));
+}
 
 void Metrics::SetActiveRuns(const std::map<RunState, int64_t>& counts) {
   for (const RunState state : kAllRunStates) {

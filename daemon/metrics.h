@@ -36,6 +36,7 @@ class Metrics final : public DatabaseObserver {
   void EventsStored(size_t count) { events_stored_.Increment(static_cast<double>(count)); }
   void SetActiveRuns(const std::map<RunState, int64_t>& counts);
   void SetMiscountedOwners(int count) { miscounted_owners_.Set(count); }
+  void SetCertificateExpireTime(absl::Time time);
   void SetDatabaseWritable(bool writable) { database_writable_.Set(writable ? 1 : 0); }
 
   void TransactionEnded(const char* name, absl::Duration duration, bool ok) override;
@@ -48,6 +49,7 @@ class Metrics final : public DatabaseObserver {
   prometheus::Family<prometheus::Histogram>& transaction_duration_;
   prometheus::Family<prometheus::Counter>& leases_lost_;
   prometheus::Family<prometheus::Gauge>& runs_;
+  prometheus::Family<prometheus::Gauge>& certificate_expire_time_;
   prometheus::Counter& quota_rejections_;
   prometheus::Counter& events_stored_;
   prometheus::Histogram& queue_wait_;

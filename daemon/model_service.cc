@@ -1,5 +1,7 @@
 #include "daemon/model_service.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "base/time.h"
 #include "daemon/catalogue.h"
@@ -91,19 +93,29 @@ absl::Status Get(const ServiceCore& core, const Identity& caller,
 grpc::ServerUnaryReactor* ModelService::ListModels(grpc::CallbackServerContext* context,
                                                    const v1::ListModelsRequest*,
                                                    v1::ListModelsResponse* response) {
-  return HandleUnary(core_.call, context, Method("ListModels"),
-                     [=](const Identity&, const Done& done) {
-                       for (const auto& [name, entry] : core_.run_policy.catalogue->models()) {
-                         v1::Model* model = response->add_models();
-                         model->set_name(name);
-                         model->set_description(entry.description);
-                         model->set_context_length(entry.context_length);
-                         model->set_parameter_count(entry.parameter_count);
-                         model->set_pretrained(entry.pretrained);
-                         model->set_architecture(entry.architecture);
-                       }
-                       done(absl::OkStatus());
-                     });
+  return HandleUnary(
+      core_.call, context, Method("ListModels"), [=](const Identity&, const Done& done) {
+        for (const auto& [name, entry] : core_.run_policy.catalogue->models()) {
+          v1::Model* model = response->add_models();
+          model->set_name(name);
+          model->set_description(entry.description);
+          model->set_context_length(entry.context_length);
+          model->set_parameter_count(entry.parameter_count);
+          model->set_pretrained(entry.pretrained);
+          model->set_architecture(entry.architecture);
+        }
+        // Those that the configuration names; of `{organization}/*` nobody knows all.
+        for (const std::string& name : core_.run_policy.hub.models()) {
+          if (name.back() == '*' || core_.run_policy.catalogue->Find(name)) continue;
+          v1::Model* model = response->add_models();
+          model->set_name(name);
+          model->set_description("Fetched from the hub by the worker that trains it.");
+          model->set_pretrained(true);
+        }
+        std::sort(response->mutable_models()->begin(), response->mutable_models()->end(),
+                  [](const auto& a, const auto& b) { return a.name() < b.name(); });
+        done(absl::OkStatus());
+      });
 }
 
 grpc::ServerUnaryReactor* ModelService::ListRegisteredModels(

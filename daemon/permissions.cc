@@ -20,7 +20,7 @@ const std::map<std::string, std::set<std::string>>& RolePermissions() {
       {"admin",
        {"runs.read", "quota.read", "workers.read", "models.read", "artifacts.read",
         "workspaces.read", "runs.create", "runs.update", "runs.cancel", "runs.delete",
-        "runs.prioritize", "workspaces.update"}},
+        "runs.prioritize", "workspaces.update", "workers.drain"}},
       {"worker", {"workers.session"}},
   };
   return *permissions;

@@ -8,9 +8,6 @@
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
-#include <grpcpp/impl/server_builder_option.h>
-#include <grpcpp/impl/server_builder_plugin.h>
-#include <prometheus/exposer.h>
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
@@ -19,6 +16,8 @@
 #include "daemon/artifact_service.h"
 #include "daemon/daemon_config.h"
 #include "daemon/experiment_service.h"
+#include "daemon/listeners.h"
+#include "daemon/metrics_listener.h"
 #include "daemon/model_service.h"
 #include "daemon/periodic.h"
 #include "daemon/run_service.h"
@@ -34,60 +33,10 @@ constexpr absl::Duration kReapInterval = absl::Seconds(1);
 constexpr absl::Duration kHubPollInterval = absl::Milliseconds(250);
 constexpr absl::Duration kReadinessInterval = absl::Seconds(2);
 constexpr absl::Duration kGaugeInterval = absl::Seconds(10);
+constexpr absl::Duration kCertificateInterval = absl::Seconds(5);
 constexpr absl::Duration kHousekeepingInterval = absl::Minutes(1);
 // How long a request_id is remembered.
 constexpr absl::Duration kRequestIdAge = absl::Hours(24);
-constexpr int kMaxReceiveBytes = 1 << 20;
-constexpr int kMaxMetadataBytes = 8 << 10;
-constexpr int kMaxStreamsPerConnection = 1000;
-
-void SetLimits(grpc::ServerBuilder* builder) {
-  builder->SetMaxReceiveMessageSize(kMaxReceiveBytes);
-  // Without this a second daemon on the same port would start, silently.
-  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
-  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
-  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 60000);
-  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20000);
-  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10000);
-  // A small compressed message may inflate to a large one: only what is sent as it is is taken.
-  builder->AddChannelArgument(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1);
-}
-
-// gRPC's reflection library adds itself to every server of a program that is linked with it. This
-// takes it out again.
-class NoReflection final : public grpc::ServerBuilderOption {
- public:
-  void UpdateArguments(grpc::ChannelArguments*) override {}
-  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
-    const auto is_reflection = [](const std::unique_ptr<grpc::ServerBuilderPlugin>& plugin) {
-      return plugin->name() == "proto_server_reflection";
-    };
-    plugins->erase(std::remove_if(plugins->begin(), plugins->end(), is_reflection), plugins->end());
-  }
-};
-
-absl::StatusOr<std::unique_ptr<grpc::Server>> Listen(const char* field, const std::string& address,
-                                                     bool reflection,
-                                                     const std::vector<grpc::Service*>& services,
-                                                     int* port) {
-  grpc::ServerBuilder builder;
-  SetLimits(&builder);
-  if (!reflection) builder.SetOption(std::make_unique<NoReflection>());
-  builder.AddListeningPort(address, grpc::InsecureServerCredentials(), port);
-  for (grpc::Service* service : services) builder.RegisterService(service);
-  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  if (server == nullptr || *port == 0) {
-    return MakeError(
-        absl::StatusCode::kFailedPrecondition, "CANNOT_LISTEN",
-        absl::StrCat(field, ": cannot listen on ", address,
-                     ": it is taken by another process or not an address of this host; "
-                     "stop that process or choose another port"));
-  }
-  return server;
-}
-
 std::string WithPort(const std::string& address, int port) {
   return absl::StrCat(address.substr(0, address.rfind(':')), ":", port);
 }
@@ -153,7 +102,8 @@ struct Server::State {
         reap_loop(kReapInterval, [this] { Reap(); }),
         readiness_loop(kReadinessInterval, [this] { CheckReadiness(); }),
         gauge_loop(kGaugeInterval, [this] { UpdateGauges(); }),
-        housekeeping_loop(kHousekeepingInterval, [this] { KeepHouse(); }) {}
+        housekeeping_loop(kHousekeepingInterval, [this] { KeepHouse(); }),
+        certificate_loop(kCertificateInterval, [this] { RefreshCertificates(); }) {}
 
   template <typename Item, typename Result>
   typename Batcher<Item, Result>::Options BatchOptions(const std::string& kind) {
@@ -191,6 +141,7 @@ struct Server::State {
   void CheckReadiness();
   void UpdateGauges();
   void KeepHouse();
+  void RefreshCertificates();
   void SetServing(bool serving);
 
   const config::v1::DaemonConfig config;
@@ -222,11 +173,12 @@ struct Server::State {
   ArtifactService artifact_service;
   WorkspaceService workspace_service;
   WorkerService worker_service;
-  std::unique_ptr<prometheus::Exposer> exposer;
+  std::unique_ptr<CertificateStore> certificates;
+  std::unique_ptr<MetricsListener> metrics_listener;
   std::unique_ptr<grpc::Server> user_server, worker_server;
-  int user_port = 0, worker_port = 0, metrics_port = 0;
+  int user_port = 0, worker_port = 0;
   // Last, so that they end first.
-  Periodic hub_loop, reap_loop, readiness_loop, gauge_loop, housekeeping_loop;
+  Periodic hub_loop, reap_loop, readiness_loop, gauge_loop, housekeeping_loop, certificate_loop;
   bool stopped = false;
 };
 
@@ -265,27 +217,36 @@ absl::Status Server::State::Build() {
   core.lease_times = times;
   core.artifact_root = config.artifact_root();
   core.active_runs_limit = config.active_runs_limit();
+  core.check_worker_names = config.tls().check_worker_names();
+  core.run_policy.hub = config.hub();
+  if (config.has_tls()) {
+    FT_ASSIGN_OR_RETURN(
+        certificates, CertificateStore::Open("tls", FilesOf(config.tls()), RealClock::Get().Now()));
+  }
   FT_ASSIGN_OR_RETURN(core.page_token_key, identity.PageTokenKey());
   return absl::OkStatus();
 }
 
 absl::Status Server::State::StartListening() {
-  // prometheus-cpp throws when the port is taken.
-  try {
-    exposer = std::make_unique<prometheus::Exposer>(config.metrics_listen());
-    exposer->RegisterCollectable(metrics.registry());
-    metrics_port = exposer->GetListeningPorts().at(0);
-  } catch (const std::exception&) {
-    return MakeError(absl::StatusCode::kFailedPrecondition, "CANNOT_LISTEN",
-                     absl::StrCat("metrics_listen: cannot listen on ", config.metrics_listen(),
-                                  ": it is taken by another process; stop that process or choose "
-                                  "another port"));
-  }
-  FT_ASSIGN_OR_RETURN(worker_server, Listen("worker_listen", config.worker_listen(),
-                                            config.reflection(), {&worker_service}, &worker_port));
-  FT_ASSIGN_OR_RETURN(user_server, Listen("listen", config.listen(), config.reflection(),
-                                          {&run_service, &experiment_service, &model_service,
-                                           &artifact_service, &workspace_service},
+  const CertificateStore* tls = certificates.get();
+  FT_ASSIGN_OR_RETURN(
+      metrics_listener,
+      MetricsListener::Start(config.metrics_listen(), config.tls().plain_metrics() ? nullptr : tls,
+                             metrics.registry()));
+  FT_ASSIGN_OR_RETURN(worker_server, Listen({"worker_listen",
+                                             config.worker_listen(),
+                                             tls,
+                                             !config.tls().client_ca_file().empty(),
+                                             config.reflection(),
+                                             {&worker_service}},
+                                            &worker_port));
+  FT_ASSIGN_OR_RETURN(user_server, Listen({"listen",
+                                           config.listen(),
+                                           tls,
+                                           /*ask_clients=*/false,
+                                           config.reflection(),
+                                           {&run_service, &experiment_service, &model_service,
+                                            &artifact_service, &workspace_service}},
                                           &user_port));
   return absl::OkStatus();
 }
@@ -302,6 +263,7 @@ void Server::State::StartLoops() {
   reap_loop.Start();
   gauge_loop.Start();
   housekeeping_loop.Start();
+  if (certificates != nullptr) certificate_loop.Start();
 }
 
 void Server::State::SetServing(bool serving) {
@@ -328,6 +290,7 @@ void Server::State::Stop() {
   reap_loop.Stop();
   gauge_loop.Stop();
   housekeeping_loop.Stop();
+  certificate_loop.Stop();
   create_batcher.Stop();
   report_batcher.Stop();
   renew_batcher.Stop();
@@ -336,7 +299,7 @@ void Server::State::Stop() {
   artifact_service.Stop();
   user_server.reset();
   worker_server.reset();
-  exposer.reset();
+  metrics_listener.reset();
   Log(LogLevel::kInfo, "stopped");
 }
 
@@ -387,6 +350,17 @@ void Server::State::KeepHouse() {
   }
 }
 
+// What is broken is said once and changes nothing: the pair in use goes on.
+void Server::State::RefreshCertificates() {
+  const auto renewed = certificates->Refresh(RealClock::Get().Now());
+  metrics.SetCertificateExpireTime(certificates->expire_time());
+  if (!renewed.ok()) {
+    Log(LogLevel::kError, "the new certificates are not used", {{"error", renewed.status()}});
+  } else if (*renewed) {
+    Log(LogLevel::kInfo, "new certificates are in use");
+  }
+}
+
 Server::Server(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Server::~Server() { Stop(); }
 void Server::Stop() { state_->Stop(); }
@@ -424,7 +398,7 @@ std::string Server::worker_listen() const {
   return WithPort(state_->config.worker_listen(), state_->worker_port);
 }
 std::string Server::metrics_listen() const {
-  return WithPort(state_->config.metrics_listen(), state_->metrics_port);
+  return WithPort(state_->config.metrics_listen(), state_->metrics_listener->port());
 }
 
 }  // namespace finetuned

@@ -45,6 +45,8 @@ struct ServiceCore {
   std::string artifact_root;
   std::string page_token_key;
   int active_runs_limit = 10;
+  // Whether a worker's name must be among those of the certificate it shows.
+  bool check_worker_names = false;
 
   // What follows when runs have moved: counted, and those who follow are woken.
   void RunMoved(int64_t run_id, RunState from, RunState to, bool desired_changed) const {

@@ -25,6 +25,7 @@ using v1::Scheduling;
 
 constexpr size_t kMaxPathBytes = 4096;
 constexpr size_t kMaxFileName = 255;
+constexpr size_t kMaxHubName = 300;
 // Bytes of a name that an error shows.
 constexpr size_t kMaxShownName = 64;
 constexpr int kMaxLabels = 64;
@@ -106,10 +107,32 @@ void CheckDuration(const std::string& field, std::string* text, const char* defa
   }
 }
 
+// `{data set}/{split}` or `{entity}/{data set}/{split}` of a hub, each of letters, digits, `.`, `_`
+// and `-`; behind the split may stand `@` and a revision.
+bool IsHubData(const std::string& path) {
+  const std::vector<std::string> parts = absl::StrSplit(path, '/');
+  if (parts.size() != 2 && parts.size() != 3) return false;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    if (parts[i].empty() || !IsAlnum(parts[i][0])) return false;
+    for (const char c : parts[i]) {
+      const bool marks = c == '.' || c == '_' || c == '-' || (c == '@' && i + 1 == parts.size());
+      if (!IsAlnum(c) && !marks) return false;
+    }
+  }
+  return path.size() <= kMaxHubName;
+}
+
 void CheckDataPath(const std::string& field, const std::string& path, bool required,
-                   Checker* check) {
+                   const config::v1::DaemonHub& hub, Checker* check) {
   if (path.empty()) {
     check->Require(!required, field, "is required: an absolute path under a data root", "BAD_URI");
+    return;
+  }
+  if (hub.datasets() && path[0] != '/' && !absl::StrContains(path, "://")) {
+    check->Require(IsHubData(path), field,
+                   "is neither an absolute path nor in the format <dataset>/<split> or "
+                   "<entity>/<dataset>/<split>",
+                   "BAD_URI");
     return;
   }
   const std::string problem = path[0] != '/' && !absl::StrContains(path, "://")
@@ -118,7 +141,7 @@ void CheckDataPath(const std::string& field, const std::string& path, bool requi
   check->Require(problem.empty(), field, problem, "BAD_URI");
 }
 
-void CheckTraining(RunSpec* spec, Checker* check) {
+void CheckTraining(const config::v1::DaemonHub& hub, RunSpec* spec, Checker* check) {
   check->Require(IsModelName(spec->model()), "run.spec.model",
                  "is required: `{organisation}/{model}` from the catalogue", "BAD_MODEL");
   check->Require(RunSpec::TaskType_IsValid(spec->task_type()), "run.spec.task_type",
@@ -127,8 +150,8 @@ void CheckTraining(RunSpec* spec, Checker* check) {
   if (spec->task_type() == RunSpec::TASK_TYPE_UNSPECIFIED) {
     spec->set_task_type(RunSpec::CHAT_COMPLETION);
   }
-  CheckDataPath("run.spec.train_data_path", spec->train_data_path(), true, check);
-  CheckDataPath("run.spec.eval_data_path", spec->eval_data_path(), false, check);
+  CheckDataPath("run.spec.train_data_path", spec->train_data_path(), true, hub, check);
+  CheckDataPath("run.spec.eval_data_path", spec->eval_data_path(), false, hub, check);
   if (!spec->custom_weights_path().empty()) {
     const std::string problem = PathProblem(spec->custom_weights_path());
     check->Require(problem.empty(), "run.spec.custom_weights_path", problem, "BAD_URI");
@@ -239,7 +262,8 @@ absl::Status CheckRoots(const RunSpec& spec, const Identity& caller, const RunPo
       {"run.spec.train_data_path", &spec.train_data_path()},
       {"run.spec.eval_data_path", &spec.eval_data_path()}};
   for (const auto& [field, path] : data) {
-    if (!path->empty() && !allowed(*path)) {
+    // What is not absolute is of the hub, and has been checked.
+    if (!path->empty() && (*path)[0] == '/' && !allowed(*path)) {
       return PathDenied(field, policy.data_roots.empty()
                                    ? "any data root: the daemon's data_roots are empty"
                                    : "a data root: " + absl::StrJoin(policy.data_roots, ", "));
@@ -267,6 +291,15 @@ void CheckContextLength(const Catalogue::Model* model, RunSpec* spec, Checker* c
                    absl::StrCat("is more than the model's ", model->context_length),
                    "BAD_CONTEXT_LENGTH");
   }
+}
+
+// Whether workers may fetch a model from the hub.
+bool IsInHub(const config::v1::DaemonHub& hub, const std::string& name) {
+  const std::string all = name.substr(0, name.find('/')) + "/*";
+  for (const std::string& model : hub.models()) {
+    if (model == name || model == all) return true;
+  }
+  return false;
 }
 
 absl::Status ModelNotAllowed(const std::string& name, const Catalogue& catalogue) {
@@ -336,7 +369,7 @@ absl::StatusOr<ValidRun> ValidateCreateRun(const v1::CreateRunRequest& request,
   check.Require(!IsUuid(request.run_id()), "run_id", "must not be a UUID", "BAD_NAME");
   check.Require(request.has_run(), "run", "is required", "REQUIRED");
   valid.spec = request.run().spec();
-  CheckTraining(&valid.spec, &check);
+  CheckTraining(policy.hub, &valid.spec, &check);
   const Catalogue::Model* model = policy.catalogue->Find(valid.spec.model());
   CheckContextLength(model, &valid.spec, &check);
   CheckIdentityFields(&valid.spec, caller, valid.name, &check);
@@ -349,7 +382,9 @@ absl::StatusOr<ValidRun> ValidateCreateRun(const v1::CreateRunRequest& request,
   valid.labels = {request.run().labels().begin(), request.run().labels().end()};
   FT_RETURN_IF_ERROR(CheckRoots(valid.spec, caller, policy));
   FT_RETURN_IF_ERROR(CheckPriorityRight(valid.spec.scheduling().priority(), caller));
-  if (model == nullptr) return ModelNotAllowed(valid.spec.model(), *policy.catalogue);
+  if (model == nullptr && !IsInHub(policy.hub, valid.spec.model())) {
+    return ModelNotAllowed(valid.spec.model(), *policy.catalogue);
+  }
   if (valid.spec.compute().nodes() > 1) {
     return MakeError(absl::StatusCode::kFailedPrecondition, "NO_SUCH_CAPACITY",
                      "run.spec.compute.nodes: no engine of this installation offers more than one "

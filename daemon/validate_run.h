@@ -7,6 +7,7 @@
 #include "daemon/catalogue.h"
 #include "daemon/checker.h"
 #include "db/identity.h"
+#include "finetuned/config/v1/config.pb.h"
 #include "finetuned/v1/run_service.pb.h"
 
 // What a CreateRun must be. Pure but for the catalogue's content: no file of a user is opened here;
@@ -20,6 +21,8 @@ struct RunPolicy {
   std::vector<std::string> data_roots;
   std::string artifact_root;
   v1::Compute default_compute;
+  // What runs may name beside the catalogue and the data roots.
+  config::v1::DaemonHub hub;
 };
 
 // A request whose every field is valid and every default resolved.

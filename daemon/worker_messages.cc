@@ -205,4 +205,13 @@ v1::ProtocolTimes TimesOf(const LeaseTimes& times) {
   return proto;
 }
 
+bool IsWorkerName(const std::string& name) {
+  if (name.empty() || name.size() > 63) return false;
+  const auto alnum = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+  for (const char c : name) {
+    if (!alnum(c) && c != '-' && c != '.') return false;
+  }
+  return alnum(name.front()) && alnum(name.back());
+}
+
 }  // namespace finetuned

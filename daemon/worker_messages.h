@@ -21,6 +21,9 @@ v1::Lease ToProto(const LeasedRun& lease);
 v1::AttemptRef ToProto(const AttemptId& attempt);
 AttemptId ToAttemptId(const v1::AttemptRef& attempt);
 
+// `^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`
+bool IsWorkerName(const std::string& name);
+
 // How failures are stored.
 FailureEncoder MakeFailureEncoder();
 

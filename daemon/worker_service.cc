@@ -1,11 +1,14 @@
 #include "daemon/worker_service.h"
 
+#include <algorithm>
 #include <set>
 
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "artifacts/artifact_store.h"
+#include "base/grpc_tls.h"
 #include "base/hash.h"
 #include "base/logging.h"
 #include "base/time.h"
@@ -35,15 +38,6 @@ const google::protobuf::MethodDescriptor* Method(const char* name) {
   static const auto* service =
       v1::OpenSessionRequest::descriptor()->file()->FindServiceByName("WorkerService");
   return service->FindMethodByName(name);
-}
-
-bool IsWorkerName(const std::string& name) {
-  if (name.empty() || name.size() > 63) return false;
-  const auto alnum = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
-  for (const char c : name) {
-    if (!alnum(c) && c != '-' && c != '.') return false;
-  }
-  return alnum(name.front()) && alnum(name.back());
 }
 
 // Text of at most `max` characters, none of them a control character.
@@ -113,9 +107,28 @@ absl::Status CheckArtifactRoot(const ServiceCore& core, const v1::OpenSessionReq
                    ": give both the same folder of a filesystem that both see"));
 }
 
-absl::Status Open(const ServiceCore& core, const v1::OpenSessionRequest& request,
+// A token may be for one worker only, and where the configuration says so the certificate as well.
+absl::Status CheckWorkerName(const ServiceCore& core, const Identity& caller,
+                             const std::vector<std::string>& certified, const std::string& name) {
+  if (!caller.worker.empty() && caller.worker != name) {
+    return MakeError(absl::StatusCode::kPermissionDenied, "WORKER_NAME_NOT_YOURS",
+                     absl::StrCat("worker: the token is for the worker ", caller.worker,
+                                  "; set `name`, or make a token for this one"),
+                     {{"worker", caller.worker}});
+  }
+  if (!core.check_worker_names || std::count(certified.begin(), certified.end(), name) > 0) {
+    return absl::OkStatus();
+  }
+  return MakeError(absl::StatusCode::kPermissionDenied, "WORKER_NAME_NOT_CERTIFIED",
+                   absl::StrCat("worker: the certificate is for ", absl::StrJoin(certified, ", "),
+                                "; use one that has the worker's name, or set `name`"));
+}
+
+absl::Status Open(const ServiceCore& core, const Identity& caller,
+                  const std::vector<std::string>& certified, const v1::OpenSessionRequest& request,
                   v1::OpenSessionResponse* response) {
   FT_RETURN_IF_ERROR(CheckSession(request));
+  FT_RETURN_IF_ERROR(CheckWorkerName(core, caller, certified, request.worker()));
   FT_RETURN_IF_ERROR(CheckArtifactRoot(core, request));
   WorkerInfo worker;
   worker.name = request.worker();
@@ -182,8 +195,10 @@ grpc::ServerUnaryReactor* WorkerService::OpenSession(grpc::CallbackServerContext
                                                      const v1::OpenSessionRequest* request,
                                                      v1::OpenSessionResponse* response) {
   return HandleUnary(
-      core_.call, context, Method("OpenSession"),
-      [=](const Identity&, const Done& done) { done(Open(core_, *request, response)); });
+      core_.call, context, Method("OpenSession"), [=](const Identity& caller, const Done& done) {
+        const std::vector<std::string> certified = PeerNames(*context->auth_context());
+        done(Open(core_, caller, certified, *request, response));
+      });
 }
 
 grpc::ServerUnaryReactor* WorkerService::AcquireLeases(grpc::CallbackServerContext* context,

@@ -41,6 +41,7 @@ absl::StatusOr<std::optional<Identity>> IdentityStore::FindToken(const std::stri
     identity->share_runs = rows[0]["share_runs"].as<bool>();
     identity->email = rows[0]["email"].c_str();
     identity->role = rows[0]["role"].c_str();
+    identity->worker = rows[0]["worker_name"].c_str();
     return absl::OkStatus();
   }));
   if (!identity.has_value()) return identity;
@@ -52,13 +53,14 @@ absl::StatusOr<std::optional<Identity>> IdentityStore::FindToken(const std::stri
 absl::StatusOr<std::string> IdentityStore::CreateToken(const std::string& workspace,
                                                        const std::string& email,
                                                        const std::string& role,
-                                                       absl::Duration lifetime) {
+                                                       absl::Duration lifetime,
+                                                       const std::string& worker) {
   FT_ASSIGN_OR_RETURN(const int64_t workspace_id,
                       EnsureId(kEnsureWorkspace.name, workspace, std::nullopt));
   const std::string token = kTokenPrefix + HexEncode(RandomBytes(kTokenBytes));
   FT_RETURN_IF_ERROR(pool_.Read("create_token", [&](pqxx::transaction_base& tx) {
     tx.exec_prepared(kCreateToken.name, Bytes(Sha256(token)), workspace_id, email, role,
-                     absl::ToInt64Seconds(lifetime));
+                     absl::ToInt64Seconds(lifetime), worker);
     return absl::OkStatus();
   }));
   return token;

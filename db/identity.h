@@ -20,6 +20,8 @@ struct Identity {
   int64_t owner_id = 0;
   std::string email;
   std::string role;
+  // The only worker that it may speak for; empty for any.
+  std::string worker;
 };
 
 class IdentityStore {
@@ -31,9 +33,10 @@ class IdentityStore {
   absl::StatusOr<std::optional<Identity>> FindToken(const std::string& token);
 
   // Makes a token and returns it; only its hash is stored, so it cannot be shown again. A zero
-  // lifetime is for ever.
+  // lifetime is for ever. With `worker` only the worker of that name may use it.
   absl::StatusOr<std::string> CreateToken(const std::string& workspace, const std::string& email,
-                                          const std::string& role, absl::Duration lifetime);
+                                          const std::string& role, absl::Duration lifetime,
+                                          const std::string& worker = "");
 
   // Whether there was such a token.
   absl::StatusOr<bool> RevokeToken(const std::string& token);

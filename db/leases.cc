@@ -117,7 +117,8 @@ absl::StatusOr<std::vector<AttemptId>> LeaseStore::Acquire(int64_t session, cons
          tx.exec_prepared(kUnlistedLeases.name, session, arrays.run_id.str(), arrays.epoch.str())) {
       granted.push_back({row["run_id"].as<int64_t>(), row["epoch"].as<int64_t>()});
     }
-    if (!granted.empty()) return absl::OkStatus();
+    // An operator's wish does not take away what was granted before.
+    if (!granted.empty() || worker[0]["drain_requested"].as<bool>()) return absl::OkStatus();
     bool shapes_known;
     {
       MutexLock lock(mutex_);
@@ -169,6 +170,15 @@ absl::StatusOr<std::vector<LeasedRun>> LeaseStore::Describe(
     return absl::OkStatus();
   }));
   return leases;
+}
+
+absl::StatusOr<bool> LeaseStore::RequestDrain(const std::string& worker, bool drain) {
+  bool known = false;
+  FT_RETURN_IF_ERROR(pool_.Transact("request_drain", [&](pqxx::transaction_base& tx) {
+    known = !tx.exec_prepared(kRequestDrain.name, worker, drain).empty();
+    return absl::OkStatus();
+  }));
+  return known;
 }
 
 absl::StatusOr<std::vector<absl::StatusOr<RenewalResult>>> LeaseStore::Renew(

@@ -92,6 +92,9 @@ class LeaseStore {
   // In the order of the attempts. Those whose run has gone on are left out.
   absl::StatusOr<std::vector<LeasedRun>> Describe(const std::vector<AttemptId>& attempts);
 
+  // Takes a worker out of use, or back; whether there is one of that name.
+  absl::StatusOr<bool> RequestDrain(const std::string& worker, bool drain);
+
   // Renews a batch; results in the order of the items. Each session at most once.
   absl::StatusOr<std::vector<absl::StatusOr<RenewalResult>>> Renew(
       const std::vector<RenewalItem>& items);

@@ -143,10 +143,11 @@ absl::StatusOr<std::optional<int64_t>> Reader::QueuePlace(const Run& run) {
   return place;
 }
 
-absl::StatusOr<std::vector<StoredWorker>> Reader::ListWorkers() {
+absl::StatusOr<std::vector<StoredWorker>> Reader::ListWorkers(
+    const std::vector<std::string>& names) {
   std::vector<StoredWorker> workers;
   FT_RETURN_IF_ERROR(pool_.Read("list_workers", [&](pqxx::transaction_base& tx) {
-    for (const auto& row : tx.exec_prepared(kListWorkers.name)) {
+    for (const auto& row : tx.exec_prepared(kListWorkers.name, ArrayOf(names))) {
       StoredWorker worker;
       worker.name = row["name"].c_str();
       worker.has_session = row["has_session"].as<bool>();
@@ -165,6 +166,29 @@ absl::StatusOr<std::vector<StoredWorker>> Reader::ListWorkers() {
     return absl::OkStatus();
   }));
   return workers;
+}
+
+absl::StatusOr<std::vector<StoredWorkerAttempt>> Reader::AttemptsOfWorker(const std::string& name) {
+  std::vector<StoredWorkerAttempt> attempts;
+  FT_RETURN_IF_ERROR(pool_.Read("attempts_of_worker", [&](pqxx::transaction_base& tx) {
+    attempts.clear();
+    for (const auto& row : tx.exec_prepared(kAttemptsOfWorker.name, name)) {
+      StoredWorkerAttempt attempt;
+      attempt.run_id = row["run_id"].as<int64_t>();
+      attempt.epoch = row["epoch"].as<int64_t>();
+      attempt.run = row["name"].c_str();
+      attempt.workspace = row["workspace"].c_str();
+      attempt.workspace_id = row["workspace_id"].as<int64_t>();
+      attempt.owner_id = row["owner_id"].as<int64_t>();
+      attempt.state = ParseRunState(row["state"].c_str()).value();
+      attempt.create_time = TimeOf(row["create_time"]);
+      attempt.shape = {row["gpus"].as<int>(), row["gpu_type"].c_str(), row["cpus"].as<int>(),
+                       row["memory_bytes"].as<int64_t>()};
+      attempts.push_back(std::move(attempt));
+    }
+    return absl::OkStatus();
+  }));
+  return attempts;
 }
 
 absl::StatusOr<std::pair<int, int>> Reader::GetQuota(int64_t owner_id, int default_limit) {

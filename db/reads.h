@@ -46,6 +46,19 @@ struct StoredWorker {
   int attempt_count = 0;
 };
 
+// What a worker holds.
+struct StoredWorkerAttempt {
+  int64_t run_id = 0;
+  int64_t epoch = 0;
+  std::string run;
+  std::string workspace;
+  int64_t workspace_id = 0;
+  int64_t owner_id = 0;
+  RunState state = RunState::kPending;
+  absl::Time create_time;
+  Shape shape;
+};
+
 // What changes about a run that somebody follows.
 struct RunMark {
   int64_t last_seq = 0;
@@ -74,7 +87,10 @@ class Reader {
   // Place in its shape's queue, from 1; nothing when it waits outside for its owner's holding
   // limit.
   absl::StatusOr<std::optional<int64_t>> QueuePlace(const Run& run);
-  absl::StatusOr<std::vector<StoredWorker>> ListWorkers();
+  // By name; all of them where no names are given.
+  absl::StatusOr<std::vector<StoredWorker>> ListWorkers(const std::vector<std::string>& names = {});
+  // What a worker holds, oldest first, at most 1,000.
+  absl::StatusOr<std::vector<StoredWorkerAttempt>> AttemptsOfWorker(const std::string& name);
   // {active, limit}
   absl::StatusOr<std::pair<int, int>> GetQuota(int64_t owner_id, int default_limit);
   absl::StatusOr<std::vector<std::string>> ActiveRuns(int64_t owner_id);

@@ -355,6 +355,7 @@ CREATE TABLE public.tokens (
     create_time timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     expire_time timestamp with time zone,
     revoke_time timestamp with time zone,
+    worker_name text,
     CONSTRAINT tokens_role_check CHECK ((role = ANY (ARRAY['reader'::text, 'user'::text, 'admin'::text, 'worker'::text]))),
     CONSTRAINT tokens_token_hash_check CHECK ((length(token_hash) = 32))
 );
@@ -378,7 +379,8 @@ CREATE TABLE public.workers (
     memory_bytes bigint NOT NULL,
     labels jsonb DEFAULT '{}'::jsonb NOT NULL,
     draining boolean DEFAULT false NOT NULL,
-    last_seen_time timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+    last_seen_time timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    drain_requested boolean DEFAULT false NOT NULL
 )
 WITH (fillfactor='70');
 

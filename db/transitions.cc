@@ -354,26 +354,43 @@ absl::StatusOr<std::optional<Moved>> TransitionStore::Lose(int64_t run_id, int64
   return moved;
 }
 
-absl::StatusOr<std::optional<Moved>> TransitionStore::StopForDeadline(int64_t run_id) {
+// Asks a run to stop where `still` says that it is to, and it was not told before.
+absl::StatusOr<std::optional<Moved>> TransitionStore::AskRunToStop(
+    const char* name, int64_t run_id, StopKind kind, const std::string& message,
+    const std::function<bool(const RunSnapshot&)>& still) {
   std::optional<Moved> moved;
-  FT_RETURN_IF_ERROR(pool_.Transact("stop_for_deadline", [&](pqxx::transaction_base& tx) {
+  FT_RETURN_IF_ERROR(pool_.Transact(name, [&](pqxx::transaction_base& tx) {
     moved.reset();
     const auto limited = LockOwners(tx, {run_id}, options_.holding_limit);
     const auto runs = LockRuns(tx, {run_id});
     const auto found = runs.find(run_id);
     if (found == runs.end()) return absl::OkStatus();
     const RunSnapshot& run = found->second;
-    if (!run.overdue || !IsHeld(run.state) || run.stop_requested != StopKind::kNone) {
+    if (!IsHeld(run.state) || run.stop_requested != StopKind::kNone || !still(run)) {
       return absl::OkStatus();
     }
-    const Move move =
-        AskToStop(run, StopKind::kDeadline,
-                  "The run reached its scheduling.max_run_time and is being stopped.");
+    const Move move = AskToStop(run, kind, message);
     ApplyMoves(tx, {move}, limited, options_.holding_limit);
     moved = Moved{move.from, move.to};
     return absl::OkStatus();
   }));
   return moved;
+}
+
+absl::StatusOr<std::optional<Moved>> TransitionStore::StopForDeadline(int64_t run_id) {
+  return AskRunToStop("stop_for_deadline", run_id, StopKind::kDeadline,
+                      "The run reached its scheduling.max_run_time and is being stopped.",
+                      [](const RunSnapshot& run) { return run.overdue; });
+}
+
+absl::StatusOr<std::optional<Moved>> TransitionStore::StopForDrain(int64_t run_id, int64_t epoch,
+                                                                   const std::string& worker) {
+  // Training that is over goes on to publish its last checkpoint.
+  return AskRunToStop("stop_for_drain", run_id, StopKind::kPreempt,
+                      "The worker " + worker + " is taken out of use; the run goes on elsewhere.",
+                      [epoch](const RunSnapshot& run) {
+                        return run.epoch == epoch && run.state != RunState::kTerminating;
+                      });
 }
 
 }  // namespace finetuned

@@ -108,7 +108,16 @@ class TransitionStore {
   // before or has moved on.
   absl::StatusOr<std::optional<Moved>> StopForDeadline(int64_t run_id);
 
+  // Asks an attempt to stop, with a checkpoint, because its worker is drained: the run is queued
+  // again. Nothing is returned when it was told to stop before or has moved on.
+  absl::StatusOr<std::optional<Moved>> StopForDrain(int64_t run_id, int64_t epoch,
+                                                    const std::string& worker);
+
  private:
+  absl::StatusOr<std::optional<Moved>> AskRunToStop(
+      const char* name, int64_t run_id, StopKind kind, const std::string& message,
+      const std::function<bool(const RunSnapshot&)>& still);
+
   Pool& pool_;
   const Options options_;
 };

@@ -34,6 +34,8 @@ const std::map<std::string, Roles>& WhoMayCall() {
       {"RunService/ReadRunLog", {"reader", "user", "admin"}},
       {"RunService/GetQuota", {"reader", "user", "admin"}},
       {"RunService/ListWorkers", {"reader", "user", "admin"}},
+      {"RunService/GetWorker", {"reader", "user", "admin"}},
+      {"RunService/DrainWorker", {"admin"}},
       {"ExperimentService/ListExperiments", {"reader", "user", "admin"}},
       {"ExperimentService/GetExperiment", {"reader", "user", "admin"}},
       {"ModelService/ListModels", {"reader", "user", "admin"}},

@@ -24,6 +24,7 @@ LIBRARIES = {
     "pqxx/": {"db", "tests"},
     "grpcpp/": {"base", "daemon", "worker", "cli", "tests"},
     "prometheus/": {"daemon"},
+    "httplib.h": {"daemon"},
     "CLI/": {"daemon", "worker", "cli"},
     "spdlog/": {"base"},
     "yaml-cpp/": {"base", "cli"},

@@ -10,12 +10,13 @@ packages=(
   # build
   g++ cmake ninja-build ccache mold pkg-config python3
   libgrpc++-dev protobuf-compiler protobuf-compiler-grpc libprotobuf-dev libabsl-dev libpqxx-dev prometheus-cpp-dev
-  libspdlog-dev libcli11-dev libyaml-cpp-dev nlohmann-json3-dev libssl-dev libgtest-dev libgmock-dev
+  libcpp-httplib-dev libspdlog-dev libcli11-dev libyaml-cpp-dev nlohmann-json3-dev libssl-dev libgtest-dev libgmock-dev
   # run; from libicu72 on what Postgres needs
   python3-torch libopenblas0-pthread python3-venv
   libicu72 libldap-2.5-0 liblz4-1 libpam0g libpq5 libssl3 libsystemd0 libxml2 libzstd1 tzdata
 )
-[ "${1:-}" = --test ] && packages+=(clang-format golang-1.19-go python3-yaml python3-jsonschema systemd binutils)
+[ "${1:-}" = --test ] && packages+=(
+  clang-format golang-1.19-go python3-yaml python3-jsonschema systemd binutils iproute2 openssl)
 sudo=
 [ "$(id -u)" = 0 ] || sudo=sudo
 missing=()

@@ -1,10 +1,6 @@
 #include "worker/agent.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 
 #include "base/backoff.h"
 #include "base/file.h"
@@ -15,7 +11,6 @@
 #include "base/uuid.h"
 #include "worker/capacity.h"
 #include "worker/process_engine.h"
-#include "worker/trainer_env.h"
 
 namespace finetuned {
 namespace {
@@ -52,125 +47,7 @@ absl::Duration SelfStopOf(const v1::ProtocolTimes& times) {
   return OrDefault(times.self_stop_duration(), absl::Minutes(10));
 }
 
-absl::Status CheckConfig(const config::v1::WorkerConfig& config) {
-  std::vector<FieldViolation> missing;
-  const auto require = [&](const char* field, bool present) {
-    if (!present) missing.push_back({field, "is required", "REQUIRED"});
-  };
-  require("token_file", !config.token_file().empty());
-  require("artifact_root", !config.artifact_root().empty());
-  require("work_dir", !config.work_dir().empty());
-  require("model_roots", config.model_roots_size() > 0);
-  require("trainer_command", config.trainer_command_size() > 0);
-  require("trainer_dir", !config.trainer_dir().empty());
-  if (!missing.empty()) return InvalidArgument(missing);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<OwnedFd> LockWorkDir(const std::string& work_dir) {
-  const std::string path = work_dir + "/agent.lock";
-  OwnedFd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (!fd.valid()) return ErrnoError(errno, "cannot open", path);
-  struct flock lock = {};
-  lock.l_type = F_WRLCK;
-  lock.l_whence = SEEK_SET;
-  if (fcntl(fd.get(), F_OFD_SETLK, &lock) != 0) {
-    if (errno == EAGAIN || errno == EACCES) {
-      return MakeError(absl::StatusCode::kFailedPrecondition, "WORK_DIR_IN_USE",
-                       "another finetuned-worker runs in the work_dir " + work_dir +
-                           "; end it, or give this one a work_dir of its own");
-    }
-    return ErrnoError(errno, "cannot lock", path);
-  }
-  return fd;
-}
-
 }  // namespace
-
-Agent::Agent(Options options)
-    : options_(std::move(options)),
-      store_(options_.config.artifact_root()),
-      client_(options_.config.daemon(), options_.config.token_file()),
-      term_(*options_.clock, options_.config.work_dir() + "/lease_deadline") {}
-
-Agent::~Agent() = default;
-
-absl::StatusOr<std::unique_ptr<Agent>> Agent::Create(Options options) {
-  config::v1::WorkerConfig& config = options.config;
-  FT_RETURN_IF_ERROR(CheckConfig(config));
-  if (config.daemon().empty()) config.set_daemon("127.0.0.1:7071");
-  if (config.name().empty()) {
-    char name[256] = "";
-    gethostname(name, sizeof name - 1);
-    config.set_name(name);
-  }
-  FT_RETURN_IF_ERROR(MakeDirectories(config.work_dir(), 0700));
-  FT_ASSIGN_OR_RETURN(OwnedFd lock, LockWorkDir(config.work_dir()));
-  std::unique_ptr<Agent> agent(new Agent(std::move(options)));
-  agent->work_dir_lock_ = std::move(lock);
-  FT_RETURN_IF_ERROR(agent->store_.Check());
-  FT_ASSIGN_OR_RETURN(agent->capacity_, ResolveCapacity(agent->options_.config.capacity()));
-  FT_RETURN_IF_ERROR(agent->LoadAttempts());
-  return agent;
-}
-
-absl::Status Agent::LoadAttempts() {
-  FT_ASSIGN_OR_RETURN(const std::vector<AttemptKey> keys,
-                      AttemptDir::List(options_.config.work_dir()));
-  for (const AttemptKey& key : keys) {
-    const AttemptDir dir(options_.config.work_dir(), key);
-    FT_ASSIGN_OR_RETURN(const Observation seen, options_.engine->Observe(dir));
-    std::shared_ptr<Attempt> attempt;
-    if (seen.state != Observation::State::kNotStarted) {
-      attempt = OpenAttempt(dir);
-      if (attempt == nullptr) {
-        // Not listed, it counts as lost and is tried again elsewhere, so its trainer must be gone
-        // first. The others are not to pay for it.
-        FT_RETURN_IF_ERROR(KillTrainer(dir));
-        continue;
-      }
-    }
-    MutexLock lock(mutex_);
-    if (attempt == nullptr) {
-      unstarted_.insert(key);
-    } else {
-      attempts_[key] = std::move(attempt);
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Agent::KillTrainer(const AttemptDir& dir) const {
-  const absl::Duration until = options_.clock->SinceBoot() + kKillWait;
-  for (;;) {
-    FT_ASSIGN_OR_RETURN(const Observation seen, options_.engine->Observe(dir));
-    if (seen.state != Observation::State::kRunning) return absl::OkStatus();
-    FT_RETURN_IF_ERROR(options_.engine->Kill(dir));
-    if (options_.clock->SinceBoot() >= until) {
-      return absl::DeadlineExceededError("a trainer cannot be ended: " + dir.path());
-    }
-    MutexLock lock(mutex_);
-    changed_.WaitFor(mutex_, kWatchInterval);
-  }
-}
-
-std::shared_ptr<Attempt> Agent::OpenAttempt(const AttemptDir& dir) {
-  Attempt::Options options;
-  options.engine = options_.engine;
-  options.store = &store_;
-  options.clock = options_.clock;
-  options.prepare = [this](const v1::Lease& lease, const AttemptDir& at,
-                           const AttemptNotes& notes) {
-    return PrepareTrainer(options_.config, store_, lease, at, notes, term_.file());
-  };
-  options.lease_is_held = [this] { return term_.Held(); };
-  options.on_change = [this] { Changed(); };
-  absl::StatusOr<std::shared_ptr<Attempt>> attempt = Attempt::Open(dir, options);
-  if (attempt.ok()) return *std::move(attempt);
-  Log(LogLevel::kError, "cannot open an attempt",
-      {{"folder", dir.path()}, {"error", attempt.status()}});
-  return nullptr;
-}
 
 int Agent::Run() {
   std::thread session_thread([this] { SessionLoop(); });
@@ -215,7 +92,7 @@ void Agent::Finish(int exit_code) {
     finished_ = true;
     changed_.NotifyAll();
   }
-  client_.CancelAll();
+  client_->CancelAll();
 }
 
 bool Agent::WaitUnlessFinished(absl::Duration duration) {
@@ -245,7 +122,7 @@ void Agent::WatchOnce() {
     changed_.NotifyAll();
   }
   // There is more room than the call in flight says.
-  client_.Cancel(DaemonClient::Kind::kAcquire);
+  client_->Cancel(DaemonClient::Kind::kAcquire);
 }
 
 void Agent::StopTrainersAndReport() {
@@ -258,8 +135,8 @@ void Agent::StopTrainersAndReport() {
     stop_asked_ = false;
     grace = OrDefault(times_.grace_duration(), absl::Minutes(2));
   }
-  client_.Cancel(DaemonClient::Kind::kAcquire);
-  client_.Cancel(DaemonClient::Kind::kRenew);
+  client_->Cancel(DaemonClient::Kind::kAcquire);
+  client_->Cancel(DaemonClient::Kind::kRenew);
   absl::Duration until = options_.clock->SinceBoot() + grace + kPublishWait;
   bool all_ended = false;
   for (const auto& attempt : Snapshot()) attempt->WantStop(v1::PREEMPT);
@@ -369,7 +246,7 @@ absl::Status Agent::OpenSession() {
   }
   const absl::Duration sent = options_.clock->SinceBoot();
   const absl::StatusOr<v1::OpenSessionResponse> response =
-      client_.OpenSession(request, kOpenTimeout);
+      client_->OpenSession(request, kOpenTimeout);
   const absl::Status deleted = store_.DeleteNonce(nonce_name);
   if (!deleted.ok()) Log(LogLevel::kWarning, "cannot delete a nonce", {{"error", deleted}});
   if (!response.ok()) return response.status();
@@ -436,7 +313,7 @@ void Agent::Renew(absl::Duration hold, bool draining) {
     }
   }
   const absl::Duration sent = options_.clock->SinceBoot();
-  const auto response = client_.RenewLeases(request, hold + CallTimeout());
+  const auto response = client_->RenewLeases(request, hold + CallTimeout());
   if (!response.ok()) return HandleError("RenewLeases", response.status(), renew_backoff_);
   renew_backoff_.Reset();
   if (response->has_times()) {
@@ -507,7 +384,7 @@ void Agent::AcquireLoop() {
     request.set_max_count(std::min(kMaxLeasesPerCall, request.free().cpus()));
     *request.mutable_hold_duration() = ToProtoDuration(kAcquireHold);
     const absl::Duration sent = options_.clock->SinceBoot();
-    const auto response = client_.AcquireLeases(request, kAcquireHold + kMaxCallTimeout);
+    const auto response = client_->AcquireLeases(request, kAcquireHold + kMaxCallTimeout);
     if (!response.ok()) {
       HandleError("AcquireLeases", response.status(), backoff);
       continue;
@@ -519,7 +396,7 @@ void Agent::AcquireLoop() {
       taken = taken || ok;
       refused = refused || !ok;
     }
-    if (taken) client_.Cancel(DaemonClient::Kind::kRenew);
+    if (taken) client_->Cancel(DaemonClient::Kind::kRenew);
     if (!refused) backoff.Reset();
     // Neither a lease that cannot be taken nor an answer at once may make a busy loop.
     if (refused || (response->leases_size() == 0 &&
@@ -566,7 +443,7 @@ bool Agent::TakeLease(const v1::Lease& lease) {
 // ---- Reports.
 
 void Agent::ReportLoop() {
-  Reporter reporter(client_);
+  Reporter reporter(*client_);
   Backoff backoff({absl::Milliseconds(100), absl::Seconds(5)});
   uint64_t seen = 0;
   bool more = false;

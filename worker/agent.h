@@ -18,6 +18,7 @@
 #include "worker/attempt.h"
 #include "worker/daemon_client.h"
 #include "worker/engine.h"
+#include "worker/gpus.h"
 #include "worker/lease_term.h"
 #include "worker/reporter.h"
 
@@ -61,6 +62,8 @@ class Agent {
 
  private:
   explicit Agent(Options options);
+  // What this host offers; begins to watch its GPUs.
+  absl::Status FindCapacity();
   absl::Status LoadAttempts();
   std::shared_ptr<Attempt> OpenAttempt(const AttemptDir& dir);
   // Kills the trainer of an attempt that cannot be gone on with, and waits until it is gone.
@@ -92,9 +95,11 @@ class Agent {
 
   const Options options_;
   const ArtifactStore store_;
-  DaemonClient client_;
+  std::unique_ptr<DaemonClient> client_;
   LeaseTerm term_;
   v1::Compute capacity_;
+  // Null without GPUs.
+  std::unique_ptr<GpuMonitor> gpus_;
   OwnedFd work_dir_lock_;
   // Used by the session's thread, and by Run when that has ended.
   Backoff renew_backoff_{{absl::Milliseconds(200), absl::Seconds(5)}};

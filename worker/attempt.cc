@@ -238,6 +238,11 @@ absl::Status Attempt::KeepLines(const std::vector<EventTail::Line>& lines) {
     const Translated translated = TranslateLine(line.text, options_.clock->Now(), facts_);
     Journal::Entry entry;
     entry.event = translated.event;
+    if (entry.event.has_value() && entry.event->has_progress() && !gpus_.empty()) {
+      for (const auto& [name, value] : options_.gpu_metrics(gpus_)) {
+        (*entry.event->mutable_progress()->mutable_metrics())[name] = value;
+      }
+    }
     entry.offset = line.end_offset;
     if (translated.checkpoint.has_value()) {
       take(limiter_.Flush());

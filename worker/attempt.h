@@ -41,6 +41,9 @@ class Attempt {
         prepare;
     // Whether the worker's leases are certain to be held now.
     std::function<bool()> lease_is_held;
+    // Further metrics of the GPUs with these indices, for the trainer's progress.
+    std::function<std::map<std::string, double>(const std::vector<int>&)> gpu_metrics =
+        [](const std::vector<int>&) { return std::map<std::string, double>(); };
     // Something is to be sent, or the attempt is forgotten. Called without locks.
     std::function<void()> on_change;
     absl::Duration poll_interval = absl::Milliseconds(100);

@@ -249,14 +249,14 @@ TEST(Capacity, FreeIsWhatIsLeftAndNeverNegative) {
 }
 
 TEST(Capacity, ADefaultIsTheWholeHostWithoutGpus) {
-  const auto capacity = ResolveCapacity(v1::Compute());
+  const auto capacity = ResolveCapacity(v1::Compute(), {});
   ASSERT_TRUE(capacity.ok());
   EXPECT_GE(capacity->cpus(), 1);
   EXPECT_GT(capacity->memory_bytes(), 1 << 20);
   EXPECT_EQ(capacity->gpus(), 0);
   v1::Compute negative;
   negative.set_cpus(-1);
-  EXPECT_FALSE(ResolveCapacity(negative).ok());
+  EXPECT_FALSE(ResolveCapacity(negative, {}).ok());
 }
 
 }  // namespace

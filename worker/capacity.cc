@@ -7,7 +7,8 @@
 
 namespace finetuned {
 
-absl::StatusOr<v1::Compute> ResolveCapacity(const v1::Compute& configured) {
+absl::StatusOr<v1::Compute> ResolveCapacity(const v1::Compute& configured,
+                                            const std::vector<Gpu>& gpus) {
   v1::Compute capacity = configured;
   if (configured.cpus() < 0 || configured.gpus() < 0 || configured.memory_bytes() < 0) {
     return absl::InvalidArgumentError("capacity must not be negative");
@@ -22,7 +23,13 @@ absl::StatusOr<v1::Compute> ResolveCapacity(const v1::Compute& configured) {
   if (capacity.memory_bytes() == 0) {
     capacity.set_memory_bytes(sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGE_SIZE));
   }
-  if (!capacity.has_gpus()) capacity.set_gpus(0);
+  if (!capacity.has_gpus()) capacity.set_gpus(static_cast<int>(gpus.size()));
+  if (capacity.gpu_type().empty() && capacity.gpus() > 0 && !gpus.empty()) {
+    const std::string type = GpuType(gpus[0].name);
+    const bool same = std::all_of(gpus.begin(), gpus.end(),
+                                  [&](const Gpu& gpu) { return GpuType(gpu.name) == type; });
+    if (same) capacity.set_gpu_type(type);
+  }
   capacity.set_nodes(1);
   return capacity;
 }

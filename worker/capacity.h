@@ -5,12 +5,14 @@
 
 #include "absl/status/statusor.h"
 #include "finetuned/v1/run.pb.h"
+#include "worker/gpus.h"
 
 namespace finetuned {
 
-// What this host has: all cores, all memory, no GPU; fields set in `configured` win.
-// INVALID_ARGUMENT for negative ones.
-absl::StatusOr<v1::Compute> ResolveCapacity(const v1::Compute& configured);
+// What this host has: all cores, all memory, the GPUs that were found; fields set in `configured`
+// win. INVALID_ARGUMENT for negative ones.
+absl::StatusOr<v1::Compute> ResolveCapacity(const v1::Compute& configured,
+                                            const std::vector<Gpu>& gpus);
 
 // What is left of `total` beside `used`. Never below zero. An attempt that does not state its
 // memory counts none.

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 
+#include "base/address.h"
 #include "base/file.h"
 #include "base/grpc_status.h"
+#include "base/grpc_tls.h"
+#include "base/logging.h"
 #include "base/status.h"
 
 namespace finetuned {
@@ -15,8 +18,12 @@ constexpr int kKeepaliveTimeoutMilliseconds = 10'000;
 constexpr int kMaxReconnectMilliseconds = 5'000;
 constexpr int kMaxReceiveBytes = 16 << 20;
 constexpr absl::Duration kConnectWait = absl::Seconds(1);
+constexpr absl::Duration kCertificateRefresh = absl::Seconds(5);
+// Of Debian's ca-certificates, and where others have them too.
+constexpr char kSystemAuthorities[] = "/etc/ssl/certs/ca-certificates.crt";
 
-std::shared_ptr<grpc::Channel> NewChannel(const std::string& target) {
+std::shared_ptr<grpc::Channel> NewChannel(const config::v1::WorkerConfig& config,
+                                          const CertificateStore* certificates) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMilliseconds);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMilliseconds);
@@ -26,16 +33,57 @@ std::shared_ptr<grpc::Channel> NewChannel(const std::string& target) {
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetMaxReceiveMessageSize(kMaxReceiveBytes);
-  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
+  if (!config.tls().server_name().empty()) {
+    arguments.SetString(GRPC_SSL_TARGET_NAME_OVERRIDE_ARG, config.tls().server_name());
+  }
+  return grpc::CreateCustomChannel(config.daemon(),
+                                   certificates == nullptr ? grpc::InsecureChannelCredentials()
+                                                           : ClientTlsCredentials(*certificates),
+                                   arguments);
 }
 
 }  // namespace
 
-DaemonClient::Connection::Connection(const std::string& target)
-    : channel(NewChannel(target)), stub(v1::WorkerService::NewStub(channel)) {}
+DaemonClient::Connection::Connection(const config::v1::WorkerConfig& config,
+                                     const CertificateStore* certificates)
+    : channel(NewChannel(config, certificates)), stub(v1::WorkerService::NewStub(channel)) {}
 
-DaemonClient::DaemonClient(const std::string& target, std::string token_file)
-    : token_file_(std::move(token_file)), connection_(target), renew_connection_(target) {}
+DaemonClient::DaemonClient(const config::v1::WorkerConfig& config, const Clock& clock,
+                           std::unique_ptr<CertificateStore> certificates)
+    : token_file_(config.token_file()),
+      clock_(clock),
+      certificates_(std::move(certificates)),
+      connection_(config, certificates_.get()),
+      renew_connection_(config, certificates_.get()) {}
+
+absl::StatusOr<std::unique_ptr<DaemonClient>> DaemonClient::Create(
+    const config::v1::WorkerConfig& config, const Clock& clock) {
+  std::unique_ptr<CertificateStore> certificates;
+  if (config.has_tls()) {
+    CertificateFiles files = {config.tls().cert_file(), config.tls().key_file(),
+                              config.tls().ca_file()};
+    if (files.ca_file.empty()) files.ca_file = kSystemAuthorities;
+    FT_ASSIGN_OR_RETURN(certificates, CertificateStore::Open("tls", files, clock.Now()));
+  } else if (!IsLoopbackAddress(config.daemon())) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "BAD_CONFIG",
+                     "daemon: " + config.daemon() +
+                         " is on another machine, and without TLS the token would cross the "
+                         "network in clear text; set tls.ca_file");
+  }
+  return std::unique_ptr<DaemonClient>(new DaemonClient(config, clock, std::move(certificates)));
+}
+
+void DaemonClient::RefreshCertificates() {
+  MutexLock lock(mutex_);
+  if (certificates_ == nullptr || clock_.SinceBoot() < next_refresh_) return;
+  next_refresh_ = clock_.SinceBoot() + kCertificateRefresh;
+  const auto renewed = certificates_->Refresh(clock_.Now());
+  if (!renewed.ok()) {
+    Log(LogLevel::kError, "the new certificates are not used", {{"error", renewed.status()}});
+  } else if (*renewed) {
+    Log(LogLevel::kInfo, "new certificates are in use");
+  }
+}
 
 absl::Status DaemonClient::ReadToken() {
   absl::StatusOr<std::string> read = ReadFile(token_file_, kMaxTokenBytes);
@@ -59,6 +107,7 @@ absl::Status DaemonClient::ReadToken() {
 template <typename Request, typename Response, typename Method>
 absl::StatusOr<Response> DaemonClient::Call(Kind kind, const Connection& connection, Method method,
                                             const Request& request, absl::Duration timeout) {
+  RefreshCertificates();
   grpc::ClientContext context;
   uint64_t cancels;
   {

@@ -10,7 +10,10 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "base/certificates.h"
+#include "base/clock.h"
 #include "base/mutex.h"
+#include "finetuned/config/v1/config.pb.h"
 #include "finetuned/v1/worker_service.grpc.pb.h"
 
 namespace finetuned {
@@ -21,7 +24,10 @@ namespace finetuned {
 // details; CANCELLED after Cancel. Safe for concurrent use.
 class DaemonClient {
  public:
-  DaemonClient(const std::string& target, std::string token_file);
+  // INVALID_ARGUMENT for an address of another machine without TLS, and for certificates that
+  // cannot be used.
+  static absl::StatusOr<std::unique_ptr<DaemonClient>> Create(
+      const config::v1::WorkerConfig& config, const Clock& clock);
 
   absl::StatusOr<v1::OpenSessionResponse> OpenSession(const v1::OpenSessionRequest& request,
                                                       absl::Duration timeout);
@@ -41,7 +47,7 @@ class DaemonClient {
 
  private:
   struct Connection {
-    explicit Connection(const std::string& target);
+    Connection(const config::v1::WorkerConfig& config, const CertificateStore* certificates);
     const std::shared_ptr<grpc::Channel> channel;
     const std::unique_ptr<v1::WorkerService::Stub> stub;
   };
@@ -51,11 +57,19 @@ class DaemonClient {
                                 const Request& request, absl::Duration timeout)
       ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status ReadToken() ABSL_LOCKS_EXCLUDED(mutex_);
+  // New connections use new certificates; broken ones change nothing.
+  void RefreshCertificates() ABSL_LOCKS_EXCLUDED(mutex_);
+  DaemonClient(const config::v1::WorkerConfig& config, const Clock& clock,
+               std::unique_ptr<CertificateStore> certificates);
 
   const std::string token_file_;
+  const Clock& clock_;
+  // Null without TLS; read by gRPC's threads through its paths.
+  const std::unique_ptr<CertificateStore> certificates_ ABSL_PT_GUARDED_BY(mutex_);
   const Connection connection_;
   const Connection renew_connection_;
   Mutex mutex_;
+  absl::Duration next_refresh_ ABSL_GUARDED_BY(mutex_);
   std::string token_ ABSL_GUARDED_BY(mutex_);
   std::set<std::pair<Kind, grpc::ClientContext*>> calls_ ABSL_GUARDED_BY(mutex_);
   // How often calls of a kind were canceled.

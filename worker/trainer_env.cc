@@ -75,11 +75,21 @@ std::map<std::string, std::string> TrainerEnvironment(
   env["FINETUNED_MODEL_ROOTS"] = absl::StrJoin(config.model_roots(), ":");
   env["FINETUNED_THREADS"] = threads;
 
+  if (config.hub().enabled()) {
+    env["FINETUNED_HUB"] = "1";
+    if (!config.hub().endpoint().empty()) env["HF_ENDPOINT"] = config.hub().endpoint();
+    if (!config.hub().token_file().empty()) env["HF_TOKEN_PATH"] = config.hub().token_file();
+    env["HF_HUB_CACHE"] =
+        config.hub().cache_dir().empty() ? config.work_dir() + "/hub" : config.hub().cache_dir();
+  }
+
   env["PYTHONPATH"] = config.trainer_dir();
   env["PYTHONUNBUFFERED"] = "1";
   env["OMP_NUM_THREADS"] = threads;
   env["TORCHELASTIC_ERROR_FILE"] = dir.File("error.json");
   env["RUN_NAME"] = run_name;
+  // The order in which nvidia-smi counts, and so the agent.
+  env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID";
   env["CUDA_VISIBLE_DEVICES"] = absl::StrJoin(notes.gpus, ",");
   env["MASTER_ADDR"] = env["PET_MASTER_ADDR"] = "127.0.0.1";
   env["MASTER_PORT"] = env["PET_MASTER_PORT"] = port;

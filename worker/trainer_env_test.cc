@@ -49,6 +49,28 @@ TEST(TrainerEnvironment, HoldsTheContractAndNothingElseOfTheAgents) {
   EXPECT_EQ(env["MASTER_PORT"], "4242");
   EXPECT_EQ(env["PYTHONPATH"], "/trainer");
   EXPECT_EQ(env.count("RANK"), 0u);
+  EXPECT_EQ(env["CUDA_DEVICE_ORDER"], "PCI_BUS_ID");
+  EXPECT_EQ(env.count("FINETUNED_HUB"), 0u);
+  EXPECT_EQ(env.count("HF_HUB_CACHE"), 0u);
+}
+
+TEST(TrainerEnvironment, NamesTheHubOnlyWhereItIsAllowed) {
+  config::v1::WorkerConfig config;
+  config.set_work_dir("/work");
+  config.mutable_hub()->set_endpoint("https://hub.example");
+  config.mutable_hub()->set_token_file("/etc/hub.token");
+  const auto env = [&] {
+    return TrainerEnvironment(config, ArtifactStore("/root"), v1::Lease(),
+                              AttemptDir("/work", {7, 3}), AttemptNotes(), {}, 4242);
+  };
+  EXPECT_EQ(env().count("HF_TOKEN_PATH"), 0u);
+  config.mutable_hub()->set_enabled(true);
+  EXPECT_EQ(env()["FINETUNED_HUB"], "1");
+  EXPECT_EQ(env()["HF_ENDPOINT"], "https://hub.example");
+  EXPECT_EQ(env()["HF_TOKEN_PATH"], "/etc/hub.token");
+  EXPECT_EQ(env()["HF_HUB_CACHE"], "/work/hub");
+  config.mutable_hub()->set_cache_dir("/cache");
+  EXPECT_EQ(env()["HF_HUB_CACHE"], "/cache");
 }
 
 TEST(TrainerSpecJson, HasTheProtosNamesAndAbsoluteWeights) {

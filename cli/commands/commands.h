@@ -147,6 +147,13 @@ absl::StatusOr<int> ShareRuns(Session& session, const bool& share);
 
 absl::StatusOr<int> ShowQuota(Session& session);
 absl::StatusOr<int> ListWorkers(Session& session);
+absl::StatusOr<int> GetWorker(Session& session, const std::string& name);
+struct DrainFlags {
+  std::string name;
+  bool stop_runs = false;
+  bool undo = false;
+};
+absl::StatusOr<int> DrainWorker(Session& session, const DrainFlags& flags);
 
 absl::StatusOr<int> ListContexts(Session& session);
 absl::StatusOr<int> UseContext(Session& session, const std::string& name);

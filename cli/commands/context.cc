@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <filesystem>
 #include <ostream>
 
 #include "absl/strings/str_cat.h"
@@ -73,8 +74,8 @@ absl::StatusOr<int> SetContext(Session& session, const std::string& name) {
   if (flags.token.has_value() && flags.token_file.has_value()) {
     return UsageError("--token and --token-file are both given; give one.");
   }
-  if (!flags.server && !flags.token && !flags.token_file) {
-    return UsageError("There is nothing to set: give --server, --token-file or both.",
+  if (!flags.server && !flags.token && !flags.token_file && !flags.ca_file) {
+    return UsageError("There is nothing to set: give --server, --token-file or --ca-file.",
                       absl::StrCat("finetune context set ", name, " --server ", kDefaultServer,
                                    " --token-file FILE"));
   }
@@ -90,11 +91,14 @@ absl::StatusOr<int> SetContext(Session& session, const std::string& name) {
   auto context = std::find_if(contexts.begin(), contexts.end(),
                               [&name](const Context& each) { return each.name == name; });
   if (context == contexts.end()) {
-    contexts.push_back({name, kDefaultServer, ""});
+    contexts.push_back({name, kDefaultServer, "", ""});
     context = std::prev(contexts.end());
   }
   if (flags.server) context->server = *flags.server;
   if (flags.token || flags.token_file) context->token = token;
+  if (flags.ca_file) {
+    context->ca_file = std::filesystem::absolute(*flags.ca_file).lexically_normal().string();
+  }
   // The first one is meant to be used.
   if (file.config.current_context.empty()) file.config.current_context = name;
   const bool current = file.config.current_context == name;
@@ -126,6 +130,9 @@ absl::StatusOr<int> ViewContext(Session& session, bool show_origin) {
   add("context", "Context", context, settings.context.origin);
   add("server", "Server", settings.server.value, settings.server.origin);
   add("token", "Token", token, settings.token.origin);
+  if (!settings.ca_file.value.empty()) {
+    add("ca_file", "Authorities", settings.ca_file.value, settings.ca_file.origin);
+  }
   if (!PrintJson(session, object)) session.io().out << page.Render(session.color());
   session.io().out << std::flush;
   return kExitOk;

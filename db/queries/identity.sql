@@ -1,5 +1,5 @@
 -- name: find_token
-select t.workspace_id, w.name as workspace, w.share_runs, t.email, t.role
+select t.workspace_id, w.name as workspace, w.share_runs, t.email, t.role, coalesce(t.worker_name, '') as worker_name
 from tokens t join workspaces w using (workspace_id)
 where t.token_hash = $1::bytea and t.revoke_time is null
   and (t.expire_time is null or t.expire_time > clock_timestamp())
@@ -21,8 +21,8 @@ made as (
 select workspace_id from existing union all select workspace_id from made
 
 -- name: create_token
-insert into tokens (token_hash, workspace_id, email, role, expire_time)
-values ($1::bytea, $2::bigint, $3::text, $4::text,
+insert into tokens (token_hash, workspace_id, email, role, worker_name, expire_time)
+values ($1::bytea, $2::bigint, $3::text, $4::text, nullif($6::text, ''),
         case when $5::bigint > 0 then clock_timestamp() + make_interval(secs => $5::bigint) end)
 
 -- name: revoke_token

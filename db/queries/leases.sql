@@ -16,7 +16,7 @@ order by q.priority, q.pos
 
 -- name: lock_session
 -- Held to the end of the claim, so that a new session of the worker cannot come between.
-select worker_id, draining from workers where session_id = $1::bigint for share
+select worker_id, draining, drain_requested from workers where session_id = $1::bigint for share
 
 -- name: lease_runs
 -- Grants leases on queue rows that this transaction has locked. Runs that somebody else has locked, to cancel them,
@@ -136,3 +136,19 @@ select run_id from runs
 where state in ('QUEUED', 'STARTING', 'RUNNING') and stop_requested is null
   and max_run_time is not null and start_time + max_run_time < clock_timestamp()
 order by run_id limit 100
+
+-- name: request_drain
+-- Takes a worker out of use, or back.
+update workers set drain_requested = $2::bool where name = $1::text returning worker_id
+
+-- name: attempts_of_worker
+-- What a worker holds, oldest first, each with whose it is.
+select l.run_id, l.epoch, r.name, w.name as workspace, w.workspace_id, r.owner_id, r.state, a.create_time,
+       s.gpus, s.gpu_type, s.cpus, s.memory_bytes
+from workers k
+join leases l using (worker_id)
+join runs r using (run_id)
+join workspaces w using (workspace_id)
+join shapes s using (shape_id)
+join run_attempts a on a.run_id = l.run_id and a.epoch = l.epoch
+where k.name = $1::text order by l.run_id limit 1000

@@ -57,7 +57,7 @@ select case when bool_or((q.priority, q.pos) = ($2::smallint, $3::bigint))
 from run_queue q where q.shape_id = $1::int
 
 -- name: list_workers
-select w.name, w.session_id is not null as has_session, w.draining,
+select w.name, w.session_id is not null as has_session, w.draining or w.drain_requested as draining,
        extract(epoch from clock_timestamp() - w.last_seen_time)::float8 as seen_seconds_ago, w.last_seen_time,
        w.version, w.gpus, w.gpu_type, w.cpus, w.memory_bytes, w.labels,
        count(l.run_id) as attempt_count, coalesce(sum(s.gpus), 0) as used_gpus, coalesce(sum(s.cpus), 0) as used_cpus,
@@ -66,6 +66,7 @@ from workers w
 left join leases l using (worker_id)
 left join runs r using (run_id)
 left join shapes s using (shape_id)
+where cardinality($1::text[]) = 0 or w.name = any($1::text[])
 group by w.worker_id order by w.name limit 1000
 
 -- name: get_quota

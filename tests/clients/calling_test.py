@@ -96,7 +96,7 @@ class CallingTest(unittest.TestCase):
         for one in config["methodConfig"]:
             repeatable = {name["method"] for name in one["name"]
                           if name["method"].startswith(("Get", "List", "Read"))
-                          or name["method"] in ("CreateRun", "CancelRuns")}
+                          or name["method"] in ("CreateRun", "CancelRuns", "DrainWorker")}
             policy = one.get("retryPolicy")
             self.assertEqual(repeatable, {name["method"] for name in one["name"]} if policy else set())
             if policy:
