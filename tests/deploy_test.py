@@ -72,9 +72,25 @@ class Case(unittest.TestCase):
     def program(self, name, *args):
         return run(BIN / name, *args, env=support.clean_environment(self.folder), cwd=self.folder)
 
+    def with_certificates(self, path):
+        """The file with the names of real ones where it names certificates and keys, so that nothing is left out of it.
+
+        One certificate is good for all: it has signed itself.
+        """
+        certificate, key = self.folder / "certificate.pem", self.folder / "key.pem"
+        if not key.exists():
+            self.check(run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                           "-days", "2", "-subj", "/CN=test", "-keyout", key, "-out", certificate))
+        text = re.sub(r"\b(key_file|cert_file|ca_file|client_ca_file): [\w./-]+",
+                      lambda found: f"{found[1]}: {key if found[1] == 'key_file' else certificate}", path.read_text())
+        changed = self.folder / f"with-certificates-{path.name}"
+        changed.write_text(text)
+        return changed
+
     def check_daemon_takes(self, config):
         """The whole configuration is good, as far as it can be without the host it is for: Postgres is asked next."""
         (self.folder / "artifacts").mkdir(exist_ok=True)
+        config = self.with_certificates(config)
         done = self.program("finetuned", "serve", "--config", config, "--set", NO_DATABASE,
                             "--set", f"artifact_root={self.folder}/artifacts")
         self.check(done, EXIT_UNAVAILABLE, "start that Postgres")
@@ -84,8 +100,9 @@ class Case(unittest.TestCase):
         self.check(done, EXIT_UNAVAILABLE, "start that Postgres")
 
     def check_worker_takes(self, config):
-        """The token is looked for next."""
+        """Certificates are read, and the token is looked for next."""
         (self.folder / "artifacts").mkdir(exist_ok=True)
+        config = self.with_certificates(config)
         done = self.program("finetuned-worker", "--config", config, "--token_file=/no/such", "--name=test",
                             f"--artifact_root={self.folder}/artifacts", f"--work_dir={self.folder}/work")
         self.check(done, 1, "token_file: cannot open /no/such")
@@ -167,10 +184,13 @@ class ExamplesTest(Case):
         self.check_worker_takes(self.all_settings("worker.yaml"))
 
     def test_every_field_is_shown(self):
-        for name, message in (("serve.yaml", "DaemonConfig"), ("worker.yaml", "WorkerConfig")):
-            self.assertEqual(set(yaml.safe_load(self.all_settings(name).read_text())), set(proto_fields(message)))
-        lease = yaml.safe_load(read("deploy/examples/serve.yaml"))["lease"]
-        self.assertEqual(set(lease), set(proto_fields("LeaseConfig")))
+        for name, message, parts in (
+                ("serve.yaml", "DaemonConfig", {"lease": "LeaseConfig", "tls": "ServerTls", "hub": "DaemonHub"}),
+                ("worker.yaml", "WorkerConfig", {"tls": "ClientTls", "hub": "WorkerHub"})):
+            shown = yaml.safe_load(self.all_settings(name).read_text())
+            self.assertEqual(set(shown), set(proto_fields(message)))
+            for field, part in parts.items():
+                self.assertEqual(set(shown[field]), set(proto_fields(part)), f"{name} {field}")
 
 
 class PostgresTest(Case):
@@ -245,9 +265,15 @@ class PostgresTest(Case):
 
 
 class Kustomization:
-    """What `kubectl kustomize` makes of a folder, for the few things that ours use; without the hashes in names."""
+    """What `kubectl kustomize` makes of a folder, for the few things that ours use; without the hashes in names.
 
-    def __init__(self, folder):
+    With `uncomment`, as if somebody had switched on what is commented out; of remarks the first character is a space.
+    """
+
+    def __init__(self, folder, uncomment=False):
+        def read_yaml(path):
+            text = path.read_text()
+            return re.sub(r"^( *)#(?=\w|-|  )", r"\1", text, flags=re.M) if uncomment else text
         self.documents = []
         content = yaml.safe_load((folder / "kustomization.yaml").read_text())
         unknown = set(content) - {"apiVersion", "kind", "namespace", "resources", "configMapGenerator"}
@@ -255,13 +281,14 @@ class Kustomization:
         for resource in content.get("resources", []):
             path = folder / resource
             if path.is_dir():
-                self.documents += Kustomization(path).documents
+                self.documents += Kustomization(path, uncomment).documents
             else:
-                self.documents += [document for document in yaml.safe_load_all(path.read_text()) if document]
+                self.documents += [document for document in yaml.safe_load_all(read_yaml(path)) if document]
         for generator in content.get("configMapGenerator", []):
             files = [folder / name for name in generator["files"]]
             self.documents.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": generator["name"]},
-                                   "data": {file.name: file.read_text() for file in files}})
+                                   "data": {file.name: read_yaml(file) if file.suffix == ".yaml" else file.read_text()
+                                            for file in files}})
         for document in self.documents:
             if "namespace" in content and document["kind"] != "Namespace":
                 document["metadata"]["namespace"] = content["namespace"]
@@ -269,10 +296,12 @@ class Kustomization:
 
 class KubernetesTest(Case):
     FOLDERS = ("prepare", "migrate", "run", "monitoring")
+    # Whether what is commented out is switched on.
+    WITH_HUB = False
 
     @classmethod
     def setUpClass(cls):
-        folders = [Kustomization(KUBERNETES / folder) for folder in cls.FOLDERS]
+        folders = [Kustomization(KUBERNETES / folder, uncomment=cls.WITH_HUB) for folder in cls.FOLDERS]
         cls.documents = [document for folder in folders for document in folder.documents]
         cls.pods = {document["metadata"]["name"]: (document, document["spec"]["template"])
                     for document in cls.documents if document["kind"] in ("Deployment", "StatefulSet", "Job")}
@@ -280,18 +309,10 @@ class KubernetesTest(Case):
     def named(self, kind):
         return {one["metadata"]["name"]: one for one in self.documents if one["kind"] == kind}
 
-    def config(self, kind, name, file):
-        """A file of a ConfigMap. The programs are asked about it as it is, once they know TLS."""
+    def config(self, name, file):
+        """A file of a ConfigMap, as it is."""
         path = self.folder / file
-        text = self.named("ConfigMap")[name]["data"][file]
-        if "tls" not in proto_fields(kind):
-            content = yaml.safe_load(text)
-            content.pop("tls")
-            for field in ("listen", "worker_listen", "metrics_listen"):
-                if field in content:
-                    content[field] = content[field].replace("0.0.0.0", "127.0.0.1")
-            text = yaml.safe_dump(content)
-        path.write_text(text)
+        path.write_text(self.named("ConfigMap")[name]["data"][file])
         return path
 
     def test_every_folder_and_file_belongs_to_a_kustomization(self):
@@ -384,6 +405,8 @@ class KubernetesTest(Case):
         serve = yaml.safe_load(self.named("ConfigMap")["finetuned-daemon"]["data"]["serve.yaml"])
         for field, port in (("listen", "users"), ("worker_listen", "workers"), ("metrics_listen", "metrics")):
             self.assertEqual(serve[field], f"0.0.0.0:{ports[port]}")
+        # Neither the PodMonitor nor the probe speaks TLS.
+        self.assertIs(serve["tls"]["plain_metrics"], True)
         worker = yaml.safe_load(self.named("ConfigMap")["finetuned-worker"]["data"]["worker.yaml"])
         self.assertEqual(worker["daemon"], f"finetuned-worker-api.finetuned.svc:{ports['workers']}")
         self.assertIn("finetuned-worker-api", self.named("Service"))
@@ -392,7 +415,8 @@ class KubernetesTest(Case):
         policies = self.named("NetworkPolicy")
         self.assertEqual(policies["default-deny"]["spec"],
                          {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]})
-        allowed = {"dns": {53}, "daemon": {7070, 7071, 7072, 5432}, "migrate": {5432}, "worker": {7071}}
+        allowed = {"dns": {53}, "daemon": {7070, 7071, 7072, 5432}, "migrate": {5432},
+                   "worker": {7071, 443} if self.WITH_HUB else {7071}}
         self.assertEqual(set(policies), {"default-deny", *allowed})
         for name, ports in allowed.items():
             spec = policies[name]["spec"]
@@ -428,11 +452,9 @@ class KubernetesTest(Case):
                 self.assertLessEqual({"cpu", "memory"}, set(container["resources"]["requests"]))
 
     def test_the_programs_take_the_configurations(self):
-        self.check_migrate_takes(self.config("DaemonConfig", "finetuned-daemon", "serve.yaml"))
-        migrate = self.folder / "migrate.yaml"
-        migrate.write_text(self.named("ConfigMap")["finetuned-migrate"]["data"]["migrate.yaml"])
-        self.check_migrate_takes(migrate)
-        self.check_worker_takes(self.config("WorkerConfig", "finetuned-worker", "worker.yaml"))
+        self.check_daemon_takes(self.config("finetuned-daemon", "serve.yaml"))
+        self.check_migrate_takes(self.config("finetuned-migrate", "migrate.yaml"))
+        self.check_worker_takes(self.config("finetuned-worker", "worker.yaml"))
 
     def test_the_paths_in_the_configurations_are_mounted_or_in_the_image(self):
         image = "/opt/finetuned"
@@ -446,6 +468,9 @@ class KubernetesTest(Case):
             text = re.sub(r"^\s*#.*$|^data_roots.*$" if name == "finetuned" else r"^\s*#.*$", "", text, flags=re.M)
             for path in re.findall(r"(?<![\w.])/[\w/.-]+", text):
                 self.assertTrue(path.startswith(image) or any(path.startswith(mount) for mount in mounts), path)
+            # The programs keep copies of their certificates there.
+            if "tls" in yaml.safe_load(text):
+                self.assertFalse(mounts["/tmp"].get("readOnly", False))
         # Only workers write to the artifact root.
         for name, read_only in (("finetuned", True), ("finetuned-worker", False)):
             [mount] = [mount for mount in self.pods[name][1]["spec"]["containers"][0]["volumeMounts"]
@@ -475,6 +500,20 @@ class KubernetesTest(Case):
                          "run deploy/prometheus/make_prometheus_rule.sh, as its first lines say")
         self.assertEqual(self.named("PrometheusRule")["finetuned"]["spec"],
                          yaml.safe_load(read("deploy/prometheus/rules.yaml")))
+
+
+class KubernetesWithHubTest(KubernetesTest):
+    """The same of what the manifests are with a Hugging Face hub."""
+
+    WITH_HUB = True
+
+    def test_what_is_fetched_has_a_volume_of_its_own(self):
+        worker = yaml.safe_load(self.named("ConfigMap")["finetuned-worker"]["data"]["worker.yaml"])
+        document, template = self.pods["finetuned-worker"]
+        [mount] = [mount for mount in template["spec"]["containers"][0]["volumeMounts"]
+                   if mount["mountPath"] == worker["hub"]["cache_dir"]]
+        self.assertFalse(mount.get("readOnly", False))
+        self.assertIn(mount["name"], {claim["metadata"]["name"] for claim in document["spec"]["volumeClaimTemplates"]})
 
 
 class PrometheusTest(Case):
@@ -517,6 +556,16 @@ class PrometheusTest(Case):
         self.check(run(PROMTOOL, "check", "rules", DEPLOY / "prometheus/rules.yaml"),
                    said=f"SUCCESS: {len(self.ALERTS)} rules found")
         self.check(run(PROMTOOL, "test", "rules", DEPLOY / "prometheus/rules_test.yaml"), said="SUCCESS")
+
+    def test_promtool_takes_the_scrape_configuration_plain_and_with_tls(self):
+        text = read("deploy/prometheus/scrape.yaml")
+        for name, jobs in (("plain", text), ("tls", re.sub(r"^( *)#(?=\w)", r"\1", text, flags=re.M))):
+            path = self.folder / name
+            path.write_text("scrape_configs:\n" + jobs)
+            self.check(run(PROMTOOL, "check", "config", self.with_certificates(path)), said="SUCCESS")
+            [job] = yaml.safe_load(jobs)
+            self.assertEqual((job["job_name"], job.get("scheme", "http")),
+                             ("finetuned", "https" if name == "tls" else "http"))
 
     def test_every_alert_is_seen_to_fire_and_to_be_silent(self):
         stories = yaml.safe_load(read("deploy/prometheus/rules_test.yaml"))["tests"]
@@ -576,16 +625,22 @@ class ContainerfileTest(Case):
         rooms = set(re.search(r"set\(FINETUNED_ROOMS (.*?)\)", read("CMakeLists.txt"))[1].split()) - {"tests"}
         self.assertLessEqual(rooms | {"cmake", "CMakeLists.txt", "CMakePresets.json"}, copied)
 
-    def test_the_programs_find_their_libraries(self):
-        stage = self.TEXT.split("AS programs")[1].split("groupadd")[0]
-        installed = set(re.findall(r"(?<= )[a-z][a-z0-9.+-]+(?= )", stage))
-        names = ("finetune", "finetuned", "finetuned-shim", "finetuned-worker")
-        said = self.check(run("objdump", "-p", *(BIN / name for name in names)))
-        needed = set(re.findall(r"NEEDED +(\S+)", said))
-        # Sanitizers are in the programs of the tests, and the C and C++ libraries in every image.
-        needed = [name for name in needed if not re.match(r"lib(asan|ubsan|tsan|c|m|gcc_s|stdc\+\+)\.so", name)]
-        said = self.check(run("dpkg-query", "-S", *(f"*/{name}" for name in needed)))
-        self.assertEqual(set(re.findall(r"^([^:\s]+):", said, re.M)) - installed, set())
+    def test_the_programs_find_their_libraries_and_no_other_is_installed(self):
+        stage = self.TEXT.split("AS programs")[1]
+        installed = set(re.search(r"--no-install-recommends (.*?) && ", stage)[1].split())
+        programs = [BIN / name for name in ("finetune", "finetuned", "finetuned-shim", "finetuned-worker")]
+        linked = self.packages(re.findall(r"NEEDED +(\S+)", self.check(run("objdump", "-p", *programs))))
+        self.assertEqual(linked - installed, set())
+        # What is linked by a library alone may be named, and may be left to its package. These two are no libraries.
+        loaded = self.packages(re.findall(r"^\s(\S+) =>", self.check(run("ldd", *programs)), re.M))
+        self.assertEqual(installed - loaded, {"ca-certificates", "tzdata"})
+
+    def packages(self, libraries):
+        """The packages that these are from, without the tests' sanitizers and what is in every image."""
+        libraries = {name for name in libraries
+                     if not re.match(r"lib(asan|ubsan|tsan|c|m|gcc_s|stdc\+\+)\.so|ld-linux", name)}
+        said = self.check(run("dpkg-query", "-S", *(f"*/{name}" for name in libraries)))
+        return set(re.findall(r"^([^:\s]+):", said, re.M))
 
 
 class ScriptsTest(Case):

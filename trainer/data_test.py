@@ -1,11 +1,12 @@
 """Every class of data error with its exact text, and what is accepted silently."""
 
 import json
+from unittest import mock
 
 from trainer import data
 from trainer.data import MAX_LINE_BYTES, Reader
 from trainer.errors import EXIT_DATA, TrainerError
-from trainer.testing import TINY, FolderCase
+from trainer.testing import TINY, FolderCase, make_model
 from trainer.tokenizer import ModelTokenizer
 
 GOOD = {"prompt": "a", "response": "b"}
@@ -17,6 +18,8 @@ UNKNOWN = ("Found keys {} in dataset. Unknown example type. For prompt and respo
 def chat(*turns):
     return {"messages": [{"role": role, "content": content} for role, content in turns]}
 
+
+GOOD_CHAT = chat(("user", "u"), ("assistant", "x"))
 
 # example, code, text, index of the message
 BAD = [
@@ -62,10 +65,11 @@ class DataCase(FolderCase):
         self.tokenizer = ModelTokenizer(TINY, 264)
         self.file = self.folder / "train.jsonl"
 
-    def read(self, content=None, path=None, task="CHAT_COMPLETION", context=64, least=1):
+    def read(self, content=None, path=None, task="CHAT_COMPLETION", context=64, least=1,
+             split="training"):
         if content is not None:
             self.file.write_bytes(content)
-        reader = Reader(self.tokenizer, context, "training", lambda: None)
+        reader = Reader(self.tokenizer, context, split, lambda: None)
         return reader.read(str(path or self.file), task, least)
 
     def failure(self, *args, **options) -> TrainerError:
@@ -138,6 +142,43 @@ class JsonLinesErrorsTest(DataCase):
         self.assertEqual(self.failure(path=self.folder / "no.jsonl").code, "DATA_NOT_READABLE")
         self.assertEqual(self.failure(path="data.xlsx").code, "INVALID_FILE_EXTENSION")
 
+    def test_a_file_that_may_not_be_read_is_told_with_the_systems_word(self):
+        self.file.write_bytes(lines(GOOD))
+        with mock.patch("builtins.open", side_effect=PermissionError(13, "Permission denied")):
+            error = self.failure()
+        self.assertEqual(error.code, "DATA_NOT_READABLE")
+        self.assertIn("Permission denied", error.message)
+
+    def test_wrong_evaluation_data_say_so(self):
+        error = self.failure(lines({"prompt": "a", "answer": "b"}), split="evaluation")
+        self.assertEqual(error.message.splitlines()[0],
+                         "At least one example in the evaluation dataset has unknown keys. Check the "
+                         "documentation for supported data formats.")
+        self.assertIn("1 in the evaluation data", error.message)
+
+    def test_a_conversation_that_the_template_refuses(self):
+        for template, why in (("{{ raise_exception('no systems here') }}", "no systems here"),
+                              ("{{ messages | length }}", "rewrites earlier turns")):
+            model = make_model(self.folder, "test/" + str(len(why)))
+            config = model / "tokenizer_config.json"
+            config.write_text(json.dumps({**json.loads(config.read_text()),
+                                          "chat_template": template}))
+            self.tokenizer = ModelTokenizer(model, 264)
+            error = self.failure(lines(GOOD_CHAT))
+            self.assertEqual(error.code, "CHAT_TEMPLATE_ERROR")
+            self.assertIn(why, error.message)
+            self.assertEqual(error.details["problems"][0]["count"], 1)
+
+    def test_a_model_without_a_template_cannot_be_trained_on_conversations(self):
+        model = make_model(self.folder, "test/none")
+        config = model / "tokenizer_config.json"
+        config.write_text(json.dumps({**json.loads(config.read_text()), "chat_template": None}))
+        self.tokenizer = ModelTokenizer(model, 264)
+        with self.assertRaises(TrainerError) as caught:
+            self.read(lines(GOOD_CHAT))
+        self.assertEqual(caught.exception.code, "NO_CHAT_TEMPLATE")
+        self.assertEqual(len(self.read(lines(GOOD))), 1)
+
     def test_fewer_samples_than_a_batch(self):
         error = self.failure(lines(*[GOOD] * 7), least=8)
         self.assertEqual(error.message.splitlines()[0], (
@@ -162,6 +203,13 @@ class JsonLinesTest(DataCase):
                                     ("user", "v"), ("assistant", "yz"))))
         learned = list(read.sample(0))[read.loss_starts[0]:]
         self.assertEqual(learned, [*self.ids("yz"), 263])  # text, end of turn
+
+    def test_tools_may_speak_between(self):
+        read = self.read(lines(chat(("user", "u"), ("assistant", "x"), ("tool", "t"),
+                                    ("assistant", "yz"))))
+        self.assertIn("<|tool|>t<|end|>", self.tokenizer._tokenizer.decode(
+            list(read.sample(0)), skip_special_tokens=False).replace(" ", ""))
+        self.assertEqual(list(read.sample(0))[read.loss_starts[0]:], [*self.ids("yz"), 263])
 
     def test_long_examples_are_cut_and_those_without_response_dropped(self):
         read = self.read(lines({"prompt": "a" * 20, "response": "b" * 60},
