@@ -190,6 +190,11 @@ absl::Status Server::State::Build() {
        v1::Artifact::descriptor()->file()->FindServiceByName("ArtifactService"),
        v1::Workspace::descriptor()->file()->FindServiceByName("WorkspaceService"),
        v1::Lease::descriptor()->file()->FindServiceByName("WorkerService")}));
+  // What only a person can mend is said first, also while Postgres is away.
+  if (config.has_tls()) {
+    FT_ASSIGN_OR_RETURN(
+        certificates, CertificateStore::Open("tls", FilesOf(config.tls()), RealClock::Get().Now()));
+  }
   FT_ASSIGN_OR_RETURN(const SchemaState schema, ReadSchemaState(config.database_url()));
   FT_RETURN_IF_ERROR(CheckSchema(schema));
   FT_ASSIGN_OR_RETURN(catalogue,
@@ -219,10 +224,6 @@ absl::Status Server::State::Build() {
   core.active_runs_limit = config.active_runs_limit();
   core.check_worker_names = config.tls().check_worker_names();
   core.run_policy.hub = config.hub();
-  if (config.has_tls()) {
-    FT_ASSIGN_OR_RETURN(
-        certificates, CertificateStore::Open("tls", FilesOf(config.tls()), RealClock::Get().Now()));
-  }
   FT_ASSIGN_OR_RETURN(core.page_token_key, identity.PageTokenKey());
   return absl::OkStatus();
 }

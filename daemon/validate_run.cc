@@ -25,7 +25,9 @@ using v1::Scheduling;
 
 constexpr size_t kMaxPathBytes = 4096;
 constexpr size_t kMaxFileName = 255;
-constexpr size_t kMaxHubName = 300;
+constexpr size_t kMaxHubName = 96;
+constexpr size_t kMaxHubSplit = 100;
+constexpr size_t kMaxHubRevision = 200;
 // Bytes of a name that an error shows.
 constexpr size_t kMaxShownName = 64;
 constexpr int kMaxLabels = 64;
@@ -107,19 +109,28 @@ void CheckDuration(const std::string& field, std::string* text, const char* defa
   }
 }
 
-// `{data set}/{split}` or `{entity}/{data set}/{split}` of a hub, each of letters, digits, `.`, `_`
-// and `-`; behind the split may stand `@` and a revision.
-bool IsHubData(const std::string& path) {
-  const std::vector<std::string> parts = absl::StrSplit(path, '/');
-  if (parts.size() != 2 && parts.size() != 3) return false;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    if (parts[i].empty() || !IsAlnum(parts[i][0])) return false;
-    for (const char c : parts[i]) {
-      const bool marks = c == '.' || c == '_' || c == '-' || (c == '@' && i + 1 == parts.size());
-      if (!IsAlnum(c) && !marks) return false;
-    }
+// Text that begins with a letter or digit and has only these and `more` after it.
+bool IsHubWord(absl::string_view text, absl::string_view more, size_t max) {
+  if (text.empty() || text.size() > max || !IsAlnum(text[0])) return false;
+  for (const char c : text) {
+    if (!IsAlnum(c) && !absl::StrContains(more, c)) return false;
   }
-  return path.size() <= kMaxHubName;
+  return !absl::StrContains(text, "..");
+}
+
+// `{data set}/{split}` or `{entity}/{data set}/{split}` of a hub, with `@{revision}` behind it
+// where one is meant. The same form as in trainer/hub_dataset.py.
+bool IsHubData(const std::string& path) {
+  const size_t at = path.find('@');
+  if (at != std::string::npos && !IsHubWord(path.substr(at + 1), "_./-", kMaxHubRevision)) {
+    return false;
+  }
+  const std::vector<std::string> parts = absl::StrSplit(path.substr(0, at), '/');
+  if (parts.size() != 2 && parts.size() != 3) return false;
+  for (size_t i = 0; i + 1 < parts.size(); ++i) {
+    if (!IsHubWord(parts[i], "._-", kMaxHubName)) return false;
+  }
+  return IsHubWord(parts.back(), "_", kMaxHubSplit);
 }
 
 void CheckDataPath(const std::string& field, const std::string& path, bool required,

@@ -30,6 +30,7 @@ bool DetailFits(const v1::RunEvent& event) {
   switch (event.type()) {
     case v1::RunEvent::TRAIN_UPDATED: return event.has_progress();
     case v1::RunEvent::EVALUATED: return event.has_evaluation();
+    case v1::RunEvent::PROMPT_ANSWERED: return event.has_prompt_answer();
     case v1::RunEvent::CHECKPOINT_SAVED: return event.has_checkpoint();
     case v1::RunEvent::DATA_VALIDATED:
       return event.has_data() || event.detail_case() == v1::RunEvent::DETAIL_NOT_SET;
@@ -82,6 +83,9 @@ std::string MessageOf(const v1::RunEvent& event) {
     case v1::RunEvent::TRAIN_FINISHED: return TrainFinishedMessage();
     case v1::RunEvent::EVALUATED:
       return EvaluatedMessage(event.evaluation().loss(), event.evaluation().step());
+    case v1::RunEvent::PROMPT_ANSWERED:
+      return PromptAnsweredMessage(event.prompt_answer().prompt(), event.prompt_answer().response(),
+                                   event.prompt_answer().step());
     case v1::RunEvent::CHECKPOINT_SAVED: return CheckpointSavedMessage(event.checkpoint().path());
     case v1::RunEvent::RESUMED:
       return ResumedMessage(event.has_checkpoint() ? event.checkpoint().name() : event.message());

@@ -16,7 +16,8 @@ CREATE TYPE public.event_type AS ENUM (
     'STOP_REQUESTED',
     'RESUMED',
     'OTHER',
-    'UPDATED'
+    'UPDATED',
+    'PROMPT_ANSWERED'
 );
 
 CREATE TYPE public.run_state AS ENUM (

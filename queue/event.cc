@@ -1,11 +1,18 @@
 #include "queue/event.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
 namespace finetuned {
+namespace {
+
+// Bytes of a prompt, and of an answer, in a message.
+constexpr size_t kShownOfAnswer = 100;
+
+}  // namespace
 
 const char* Name(EventType type) {
   switch (type) {
@@ -25,6 +32,7 @@ const char* Name(EventType type) {
     case EventType::kResumed: return "RESUMED";
     case EventType::kOther: return "OTHER";
     case EventType::kUpdated: return "UPDATED";
+    case EventType::kPromptAnswered: return "PROMPT_ANSWERED";
   }
   return "?";
 }
@@ -44,6 +52,7 @@ bool IsReportable(EventType type) {
     case EventType::kTrainUpdated:
     case EventType::kTrainFinished:
     case EventType::kEvaluated:
+    case EventType::kPromptAnswered:
     case EventType::kCheckpointSaved:
     case EventType::kResumed:
     case EventType::kOther: return true;
@@ -84,6 +93,18 @@ std::string CanceledMessage() { return "Run canceled."; }
 
 std::string EvaluatedMessage(double loss, int64_t step) {
   return absl::StrFormat("Eval loss: %.4f after %d batches.", loss, step);
+}
+
+std::string PromptAnsweredMessage(const std::string& prompt, const std::string& response,
+                                  int64_t step) {
+  const auto beginning = [](const std::string& text) {
+    size_t length = std::min(text.size(), kShownOfAnswer);
+    // Not within a character.
+    while (length < text.size() && length > 0 && (text[length] & 0xc0) == 0x80) --length;
+    return length < text.size() ? text.substr(0, length) + "..." : text;
+  };
+  return absl::StrCat("Answered after ", step, " batches: ", beginning(prompt), " -> ",
+                      beginning(response));
 }
 
 std::string CheckpointSavedMessage(const std::string& path) {

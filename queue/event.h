@@ -28,15 +28,16 @@ enum class EventType {
   kResumed = 14,
   kOther = 15,
   kUpdated = 16,
+  kPromptAnswered = 17,
 };
 
-inline constexpr std::array<EventType, 16> kAllEventTypes = {
+inline constexpr std::array<EventType, 17> kAllEventTypes = {
     EventType::kCreated,          EventType::kStarted,         EventType::kDataValidated,
     EventType::kModelInitialized, EventType::kTrainUpdated,    EventType::kTrainFinished,
     EventType::kCompleted,        EventType::kCanceled,        EventType::kFailed,
     EventType::kEvaluated,        EventType::kCheckpointSaved, EventType::kRequeued,
     EventType::kStopRequested,    EventType::kResumed,         EventType::kOther,
-    EventType::kUpdated,
+    EventType::kUpdated,          EventType::kPromptAnswered,
 };
 
 const char* Name(EventType type);
@@ -79,6 +80,9 @@ std::string TrainFinishedMessage();
 std::string CompletedMessage();
 std::string CanceledMessage();
 std::string EvaluatedMessage(double loss, int64_t step);
+// `Answered after 50 batches: <prompt> -> <response>`, of each the beginning.
+std::string PromptAnsweredMessage(const std::string& prompt, const std::string& response,
+                                  int64_t step);
 std::string CheckpointSavedMessage(const std::string& path);
 std::string ResumedMessage(const std::string& checkpoint);
 

@@ -59,20 +59,24 @@ pretrain=$(cat "$work/pretrain.name")
 finetune run watch "$pretrain" --exit-status
 
 say "4. Instruction fine-tuning, starting from that run's newest checkpoint"
+# Of the held-out pairs the first few: what the model answers to them is asked before and after.
+mapfile -t prompts < <(/usr/bin/python3 tools/quickstart_summary.py --prompts "$work/data/pairs-eval.jsonl")
+ask=()
+for prompt in "${prompts[@]}"; do ask+=(--eval-prompt "$prompt"); done
 checkpoint=$(finetune run checkpoints "$pretrain" -o json | /usr/bin/python3 -c '
 import json, sys
 print(json.load(sys.stdin)["checkpoints"][0]["path"])')
 finetune run create \
   --model finetuned/tiny-llama --task instruction \
   --train-data "$work/data/pairs.jsonl" --eval-data "$work/data/pairs-eval.jsonl" \
-  --custom-weights "$checkpoint" --register-to quickstart.models.documentation \
-  --duration 150ba --save-interval 50ba --learning-rate 0.001 --context-length 128 \
+  --custom-weights "$checkpoint" --register-to quickstart.models.documentation "${ask[@]}" \
+  --duration 450ba --save-interval 150ba --learning-rate 0.001 --context-length 128 \
   --experiment "/quickstart/instruct" --label quickstart=instruct -o name >"$work/instruct.name"
 instruct=$(cat "$work/instruct.name")
 finetune run watch "$instruct" --exit-status
 
 say "5. What came of it"
-/usr/bin/python3 tools/quickstart_summary.py "$bin/finetune" "$pretrain" "$instruct"
+/usr/bin/python3 tools/quickstart_summary.py "$bin/finetune" "$work/data/pairs-eval.jsonl" "$pretrain" "$instruct"
 
 say "Look further"
 cat <<TXT

@@ -15,6 +15,9 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kMaxFailureBytes = 8 * 1024;
+// 4,096 characters, the most that a prompt may have.
+constexpr size_t kMaxPromptBytes = 16 * 1024;
+constexpr size_t kMaxAnswerBytes = 16 * 1024;
 constexpr char kTrainLoss[] = "train/loss";
 constexpr char kEvalLoss[] = "eval/loss";
 
@@ -115,14 +118,19 @@ v1::RunEvent ProgressEvent(const json& line, int64_t now_us, AttemptFacts& facts
   return event;
 }
 
+v1::Evaluation::When WhenOf(const json& line) {
+  const std::string when = Text(line, "when", 32);
+  if (when == "before") return v1::Evaluation::BEFORE;
+  if (when == "checkpoint") return v1::Evaluation::CHECKPOINT;
+  if (when == "after") return v1::Evaluation::AFTER;
+  return v1::Evaluation::WHEN_UNSPECIFIED;
+}
+
 v1::RunEvent EvaluationEvent(const json& line) {
   v1::RunEvent event;
   event.set_type(v1::RunEvent::EVALUATED);
   v1::Evaluation& evaluation = *event.mutable_evaluation();
-  const std::string when = Text(line, "when", 32);
-  if (when == "before") evaluation.set_when(v1::Evaluation::BEFORE);
-  if (when == "checkpoint") evaluation.set_when(v1::Evaluation::CHECKPOINT);
-  if (when == "after") evaluation.set_when(v1::Evaluation::AFTER);
+  evaluation.set_when(WhenOf(line));
   evaluation.set_step(Int(line, "step"));
   for (const auto& [name, value] : Metrics(line)) {
     if (name == kEvalLoss) {
@@ -131,6 +139,16 @@ v1::RunEvent EvaluationEvent(const json& line) {
       (*evaluation.mutable_metrics())[name] = value;
     }
   }
+  return event;
+}
+
+v1::RunEvent AnswerEvent(const json& line) {
+  v1::RunEvent event;
+  event.set_type(v1::RunEvent::PROMPT_ANSWERED);
+  event.mutable_prompt_answer()->set_when(WhenOf(line));
+  event.mutable_prompt_answer()->set_step(Int(line, "step"));
+  event.mutable_prompt_answer()->set_prompt(Text(line, "prompt", kMaxPromptBytes));
+  event.mutable_prompt_answer()->set_response(Text(line, "response", kMaxAnswerBytes));
   return event;
 }
 
@@ -225,6 +243,8 @@ Translated TranslateLine(std::string_view line, absl::Time now, AttemptFacts& fa
     result.event = ProgressEvent(document, when_us, facts);
   } else if (type == "eval") {
     result.event = EvaluationEvent(document);
+  } else if (type == "eval_prompt") {
+    result.event = AnswerEvent(document);
   } else if (type == "checkpoint") {
     const auto complete = document.find("complete");
     if (complete != document.end() && complete->is_boolean() && !complete->get<bool>()) {

@@ -113,6 +113,21 @@ TEST(Translate, EvaluationSaysWhen) {
   EXPECT_EQ(line.event->evaluation().metrics().size(), 1u);
 }
 
+TEST(Translate, AnAnswerIsAnEventOfItsOwn) {
+  AttemptFacts facts;
+  const auto line = TranslateLine(
+      R"({"type":"eval_prompt","step":50,"when":"checkpoint","prompt":"What?","response":"\u00fc\n"})",
+      kNow, facts);
+  EXPECT_EQ(line.event->type(), v1::RunEvent::PROMPT_ANSWERED);
+  EXPECT_EQ(line.event->prompt_answer().when(), v1::Evaluation::CHECKPOINT);
+  EXPECT_EQ(line.event->prompt_answer().step(), 50);
+  EXPECT_EQ(line.event->prompt_answer().prompt(), "What?");
+  EXPECT_EQ(line.event->prompt_answer().response(), "\u00fc\n");
+  const auto longest = TranslateLine(
+      "{\"type\":\"eval_prompt\",\"response\":\"" + std::string(50000, 'x') + "\"}", kNow, facts);
+  EXPECT_EQ(longest.event->prompt_answer().response().size(), size_t{16 << 10});
+}
+
 TEST(Translate, FailedAndPreemptAckOnlyChangeTheFacts) {
   AttemptFacts facts;
   EXPECT_FALSE(
