@@ -28,10 +28,15 @@ absl::StatusOr<int> WaitForRun(Session& session, const std::string& name);
 
 struct CreateRunFlags {
   CreateFlags create;
+  // Of CreateRun: the file beneath the flags, `-` for standard input; empty for none.
+  std::string file;
+  // Of CloneRun: the run beneath them.
+  std::string source;
   bool watch = false;
   WatchFlags watch_flags;
 };
 absl::StatusOr<int> CreateRun(Session& session, const CreateRunFlags& flags);
+absl::StatusOr<int> CloneRun(Session& session, const CreateRunFlags& flags);
 
 struct ListFlags {
   std::vector<std::string> states;
