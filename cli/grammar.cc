@@ -1,9 +1,14 @@
 #include "cli/grammar.h"
 
+#include <ostream>
 #include <string>
 #include <utility>
 
+#include "base/status.h"
+#include "cli/completion.h"
+#include "cli/errors.h"
 #include "cli/grammar_create.h"
+#include "cli/grammar_examples.h"
 #include "cli/grammar_parts.h"
 
 namespace finetuned::cli {
@@ -226,6 +231,23 @@ void AddContexts(Grammar& grammar, CLI::App& context) {
   });
 }
 
+void AddCompletion(Grammar& grammar, CLI::App& app) {
+  CLI::App* script = app.add_subcommand("completion", "Print a shell's script for the Tab key");
+  auto shell = std::make_shared<std::string>();
+  script->add_option("SHELL", *shell, "bash, zsh or fish")->required();
+  script->group("Commands")->callback([&grammar, shell] {
+    grammar.action = [&grammar, shell](Session& session) -> absl::StatusOr<int> {
+      FT_ASSIGN_OR_RETURN(const std::string text, CompletionScript(grammar.app, *shell));
+      session.io().out << text << std::flush;
+      return kExitOk;
+    };
+  });
+  // What the scripts call.
+  CLI::App* names = app.add_subcommand(kCompleteCommand, "Print names that a shell may offer");
+  BindName(grammar, names, &CompleteNames, "runs, experiments, contexts, models or registered");
+  names->group("");
+}
+
 // What fingers used to kubectl and mcli type.
 void AddAliases(Grammar& grammar, CLI::App& app) {
   const std::string group = "Short forms";
@@ -295,7 +317,9 @@ Grammar::Grammar()
   AddContexts(*this, *AddNoun(app, "context", "Servers and tokens in the configuration file"));
   BindPlain(*this, app.add_subcommand("version", "Print the version")->group("Commands"),
             &ShowVersion);
+  AddCompletion(*this, app);
   AddAliases(*this, app);
+  AddExamples(app);
   // After the commands, which would inherit it.
   app.footer(kExitCodes);
 }

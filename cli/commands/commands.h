@@ -161,4 +161,8 @@ absl::StatusOr<int> ViewContext(Session& session, bool show_origin);
 
 absl::StatusOr<int> ShowVersion(Session& session);
 
+// Prints the names that a shell may offer: `runs`, `experiments`, `contexts`, `models` or
+// `registered`. Asks the server at most once in five seconds, for less than a second.
+absl::StatusOr<int> CompleteNames(Session& session, const std::string& kind);
+
 }  // namespace finetuned::cli
