@@ -75,6 +75,14 @@ void AddWatch(Grammar& grammar, CLI::App& parent, const std::string& name) {
   Bind(grammar, command, flags, &WatchRun);
 }
 
+void AddDiff(Grammar& grammar, CLI::App& parent, const std::string& name) {
+  auto [command, flags] = AddCommand<DiffFlags>(
+      parent, name, "Show where two runs differ, in what they are and in what became of them");
+  command->add_option("NAME", flags->name, "A run")->required();
+  command->add_option("OTHER", flags->other, "Another run")->required();
+  Bind(grammar, command, flags, &DiffRuns);
+}
+
 void AddEvents(Grammar& grammar, CLI::App& parent, const std::string& name) {
   auto [command, flags] = AddCommand<EventsFlags>(parent, name, "List the events of a run");
   command->add_option("NAME", flags->name, "The run")->required();
@@ -287,6 +295,7 @@ Grammar::Grammar()
   AddCreate(*this, *run, "create");
   AddClone(*this, *run, "clone");
   AddGet(*this, *run, "get");
+  AddDiff(*this, *run, "diff");
   AddList(*this, *run, "list");
   AddWatch(*this, *run, "watch");
   AddEvents(*this, *run, "events");

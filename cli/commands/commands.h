@@ -56,6 +56,13 @@ absl::StatusOr<int> GetRun(Session& session, const std::string& name);
 // Writes a run in the format asked for, as its page by default.
 void PrintRun(Session& session, const v1::Run& run);
 
+struct DiffFlags {
+  std::string name;
+  std::string other;
+};
+// Shows where two runs differ. Exit status 0 whether or not they do.
+absl::StatusOr<int> DiffRuns(Session& session, const DiffFlags& flags);
+
 struct EventsFlags {
   std::string name;
   int64_t after_seq = 0;
