@@ -324,6 +324,10 @@ Grammar::Grammar()
   CLI::App* worker = AddNoun(app, "worker", "Workers of the installation");
   BindPlain(*this, worker->add_subcommand("list", "List the workers"), &ListWorkers);
   AddContexts(*this, *AddNoun(app, "context", "Servers and tokens in the configuration file"));
+  BindPlain(*this,
+            app.add_subcommand("doctor", "Look at what stands between you and the server")
+                ->group("Commands"),
+            &RunDoctor);
   BindPlain(*this, app.add_subcommand("version", "Print the version")->group("Commands"),
             &ShowVersion);
   AddCompletion(*this, app);

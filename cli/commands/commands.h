@@ -167,6 +167,8 @@ absl::StatusOr<int> SetContext(Session& session, const std::string& name);
 absl::StatusOr<int> ViewContext(Session& session, bool show_origin);
 
 absl::StatusOr<int> ShowVersion(Session& session);
+// Looks at what stands between a person and the server. Exit status 1 when something failed.
+absl::StatusOr<int> RunDoctor(Session& session);
 
 // Prints the names that a shell may offer: `runs`, `experiments`, `contexts`, `models` or
 // `registered`. Asks the server at most once in five seconds, for less than a second.
