@@ -126,8 +126,14 @@ int RunApp(const std::vector<std::string>& arguments, Io& io) {
     return ExitCodeOf(session.status());
   }
   std::string words;
-  Deepest(grammar.app, words);
+  const CLI::App* command = Deepest(grammar.app, words);
   (*session)->set_command(words);
+  const OutputFormat format = (*session)->format();
+  if ((format == OutputFormat::kWide || format == OutputFormat::kCsv) &&
+      command->get_option_no_throw(kColumnsFlag) == nullptr) {
+    return (*session)->ReportError(UsageError(absl::StrCat(
+        "`", words, "` is no listing, and has no --output ", grammar.global.output, ".")));
+  }
   const absl::StatusOr<int> result = grammar.action(**session);
   if (silent) return kExitOk;
   return result.ok() ? *result : (*session)->ReportError(result.status());

@@ -37,7 +37,7 @@ const std::map<std::string, Candidates>& FlagCandidates() {
         {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}}},
       {"--model", {Kind::kNames, {"models"}}},
       {"--optimizer", {Kind::kWords, {"lion", "adamw"}}},
-      {"--output", {Kind::kWords, {"table", "json", "jsonl", "yaml", "name"}}},
+      {"--output", {Kind::kWords, {"table", "wide", "csv", "json", "jsonl", "yaml", "name"}}},
       {"--precision", EnumWords(v1::Recipe::Precision_descriptor())},
       {"--priority", EnumWords(v1::Scheduling::Priority_descriptor())},
       {"--progress", {Kind::kWords, {"auto", "bar", "plain", "none"}}},

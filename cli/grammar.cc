@@ -32,7 +32,8 @@ void AddGlobalFlags(CLI::App& app, GlobalFlags& flags) {
   app.add_option("--token-file", flags.connection.token_file, "File with the token")->group(group);
   app.add_option("--context", flags.connection.context, "Context of the configuration file")
       ->group(group);
-  app.add_option("-o,--output", flags.output, "table, json, jsonl, yaml or name")->group(group);
+  app.add_option("-o,--output", flags.output, "table, wide, csv, json, jsonl, yaml or name")
+      ->group(group);
   app.add_option("--color", flags.color, "auto, always or never")->group(group);
   app.add_option("--timeout", flags.timeout,
                  "Time limit, e.g. 30s (the default) or 2m; none for watch and wait")
@@ -63,6 +64,9 @@ void AddList(Grammar& grammar, CLI::App& parent, const std::string& name) {
   command->add_option("--after", flags->after, "Created after, in the same forms");
   command->add_flag("--oldest-first", flags->oldest_first, "In the order of their creation");
   command->add_option("--limit", flags->limit, "The most that are listed")->capture_default_str();
+  command->add_flag("-w,--watch", flags->watch,
+                    "Again every 2 s until Ctrl-C: in place on a terminal, else what changes");
+  AddTableFlags(grammar, command);
   Bind(grammar, command, flags, &ListRuns);
 }
 
@@ -88,6 +92,7 @@ void AddEvents(Grammar& grammar, CLI::App& parent, const std::string& name) {
   command->add_option("NAME", flags->name, "The run")->required();
   command->add_option("--after", flags->after_seq, "Only events after this number");
   command->add_option("--limit", flags->limit, "The most that are listed; 0 for all");
+  AddTableFlags(grammar, command);
   Bind(grammar, command, flags, &ListEvents);
 }
 
@@ -150,6 +155,7 @@ void AddListExperiments(Grammar& grammar, CLI::App& parent, const std::string& n
   auto [command, flags] =
       AddCommand<ListExperimentsFlags>(parent, name, "List experiments, newest first");
   command->add_option("--limit", flags->limit, "The most that are listed")->capture_default_str();
+  AddTableFlags(grammar, command);
   Bind(grammar, command, flags, &ListExperiments);
 }
 
@@ -159,14 +165,16 @@ void AddGetExperiment(Grammar& grammar, CLI::App& parent, const std::string& nam
 }
 
 void AddListModels(Grammar& grammar, CLI::App& parent, const std::string& name) {
-  BindPlain(grammar, parent.add_subcommand(name, "List the models that runs can start from"),
-            &ListModels);
+  CLI::App* command = parent.add_subcommand(name, "List the models that runs can start from");
+  AddTableFlags(grammar, command);
+  BindPlain(grammar, command, &ListModels);
 }
 
 void AddRegisteredModels(Grammar& grammar, CLI::App& model) {
   auto [command, flags] = AddCommand<ListRegisteredModelsFlags>(
       model, "registered", "List the models that completed runs have registered, newest first");
   command->add_option("--limit", flags->limit, "The most that are listed")->capture_default_str();
+  AddTableFlags(grammar, command);
   Bind(grammar, command, flags, &ListRegisteredModels);
   BindName(grammar, model.add_subcommand("get", "Show a registered model and its versions"),
            &GetRegisteredModel, "The model: catalog.schema.model, or its resource name");
@@ -184,6 +192,7 @@ void AddArtifacts(Grammar& grammar, CLI::App& artifacts) {
   list->add_option("RUN", list_flags->parent, parent)->required();
   list->add_option("PATH", list_flags->path, "A folder; all of it when left out");
   list->add_flag("-r,--recursive", list_flags->recursive, "All files beneath it");
+  AddTableFlags(grammar, list);
   Bind(grammar, list, list_flags, &ListArtifacts);
   auto [download, flags] = AddCommand<DownloadFlags>(
       artifacts, "download", "Fetch a file or a folder; goes on where it was broken off");
@@ -214,7 +223,11 @@ void AddWorkspace(Grammar& grammar, CLI::App& workspace) {
 }
 
 void AddGet(Grammar& grammar, CLI::App& parent, const std::string& name) {
-  BindName(grammar, parent.add_subcommand(name, "Show one run"), &GetRun);
+  auto [command, flags] = AddCommand<GetFlags>(parent, name, "Show one run");
+  command->add_option("NAME", flags->name, "The run: its name, resource name or uid")->required();
+  command->add_flag("-w,--watch", flags->watch,
+                    "Until the run ends: in place on a terminal, else what changes");
+  Bind(grammar, command, flags, &GetRun);
 }
 
 CLI::App* AddNoun(CLI::App& app, const std::string& name, const std::string& description,
@@ -225,7 +238,9 @@ CLI::App* AddNoun(CLI::App& app, const std::string& name, const std::string& des
 }
 
 void AddContexts(Grammar& grammar, CLI::App& context) {
-  BindPlain(grammar, context.add_subcommand("list", "List the contexts"), &ListContexts);
+  CLI::App* list = context.add_subcommand("list", "List the contexts");
+  AddTableFlags(grammar, list);
+  BindPlain(grammar, list, &ListContexts);
   BindName(grammar, context.add_subcommand("use", "Choose the context that commands use"),
            &UseContext, "The context");
   BindName(grammar,
@@ -300,8 +315,9 @@ Grammar::Grammar()
   AddWatch(*this, *run, "watch");
   AddEvents(*this, *run, "events");
   AddLogs(*this, *run, "logs");
-  BindName(*this, run->add_subcommand("checkpoints", "List the checkpoints of a run"),
-           &ListCheckpoints);
+  CLI::App* checkpoints = run->add_subcommand("checkpoints", "List the checkpoints of a run");
+  AddTableFlags(*this, checkpoints);
+  BindName(*this, checkpoints, &ListCheckpoints);
   AddUpdate(*this, *run, "update");
   AddCancel(*this, *run, "cancel");
   AddDelete(*this, *run, "delete");
@@ -322,7 +338,9 @@ Grammar::Grammar()
             app.add_subcommand("quota", "Your quota and the runs that hold it")->group("Commands"),
             &ShowQuota);
   CLI::App* worker = AddNoun(app, "worker", "Workers of the installation");
-  BindPlain(*this, worker->add_subcommand("list", "List the workers"), &ListWorkers);
+  CLI::App* workers = worker->add_subcommand("list", "List the workers");
+  AddTableFlags(*this, workers);
+  BindPlain(*this, workers, &ListWorkers);
   AddContexts(*this, *AddNoun(app, "context", "Servers and tokens in the configuration file"));
   BindPlain(*this,
             app.add_subcommand("doctor", "Look at what stands between you and the server")

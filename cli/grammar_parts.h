@@ -37,4 +37,17 @@ inline void BindPlain(Grammar& grammar, CLI::App* command, absl::StatusOr<int> (
   command->callback([&grammar, run] { grammar.action = run; });
 }
 
+// The flags of everything that lists.
+inline void AddTableFlags(Grammar& grammar, CLI::App* command) {
+  const char* group = "Table";
+  command
+      ->add_option(kColumnsFlag, grammar.global.columns,
+                   "Only these columns, in this order: a,b; any of -o wide")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->group(group);
+  command->add_flag("--no-headers", grammar.global.no_headers, "Without the line of names")
+      ->group(group);
+}
+
 }  // namespace finetuned::cli

@@ -49,10 +49,17 @@ struct ListFlags {
   std::vector<std::string> labels;
   bool oldest_first = false;
   int64_t limit = 100;
+  // Again every two seconds, until Ctrl-C.
+  bool watch = false;
 };
 absl::StatusOr<int> ListRuns(Session& session, const ListFlags& flags);
 
-absl::StatusOr<int> GetRun(Session& session, const std::string& name);
+struct GetFlags {
+  std::string name;
+  // With every event, until the run ends.
+  bool watch = false;
+};
+absl::StatusOr<int> GetRun(Session& session, const GetFlags& flags);
 // Writes a run in the format asked for, as its page by default.
 void PrintRun(Session& session, const v1::Run& run);
 

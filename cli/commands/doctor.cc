@@ -175,7 +175,7 @@ class Doctor {
     if (quota_) {
       Add(CheckQuota(*quota_));
     } else {
-      Skip("quota", "The token does not allow to read it.");
+      Skip("quota", "The token is not accepted, or does not allow to read it.");
     }
     if (!workers.ok()) {
       Fail("workers", workers.status());
