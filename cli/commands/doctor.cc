@@ -71,7 +71,8 @@ class Doctor {
     }
     settings_ = *settings;
     const std::string found =
-        file->exists ? absl::StrCat(file->path, " with ", file->config.contexts.size(), " contexts")
+        file->exists ? absl::StrCat(file->path, " with ", file->config.contexts.size(),
+                                    file->config.contexts.size() == 1 ? " context" : " contexts")
                      : absl::StrCat("no ", file->path);
     const std::string detail = absl::StrCat(
         found, "; context ", settings_.context.value.empty() ? "none" : settings_.context.value,
