@@ -111,21 +111,31 @@ int ReportParseError(const CLI::ParseError& error, const CLI::App& app,
 
 int RunApp(const std::vector<std::string>& arguments, Io& io) {
   Grammar grammar;
+  const bool silent = !arguments.empty() && arguments.front() == kCompleteCommand;
   // The parser reports by exceptions; they end here. It takes its arguments last first.
   try {
     grammar.app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
   } catch (const CLI::ParseError& error) {
+    if (silent) return kExitOk;
     return ReportParseError(error, grammar.app, arguments.empty() ? "" : arguments.front(), io);
   }
   absl::StatusOr<std::unique_ptr<Session>> session = Session::Create(io, grammar.global);
   if (!session.ok()) {
+    if (silent) return kExitOk;
     io.err << RenderError(session.status(), ErrorContext()) << std::flush;
     return ExitCodeOf(session.status());
   }
   std::string words;
-  Deepest(grammar.app, words);
+  const CLI::App* command = Deepest(grammar.app, words);
   (*session)->set_command(words);
+  const OutputFormat format = (*session)->format();
+  if ((format == OutputFormat::kWide || format == OutputFormat::kCsv) &&
+      command->get_option_no_throw(kColumnsFlag) == nullptr) {
+    return (*session)->ReportError(UsageError(absl::StrCat(
+        "`", words, "` is no listing, and has no --output ", grammar.global.output, ".")));
+  }
   const absl::StatusOr<int> result = grammar.action(**session);
+  if (silent) return kExitOk;
   return result.ok() ? *result : (*session)->ReportError(result.status());
 }
 

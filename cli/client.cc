@@ -195,6 +195,11 @@ class Client::Rpc {
     }
   }
 
+  absl::StatusOr<Health> CheckHealth() {
+    const auto limit = std::min(options_.timeout, absl::Milliseconds(kConnectTimeoutMs));
+    return AskHealth(channel_, limit, io_.interrupt);
+  }
+
   // `start` is the method of the stub that begins the stream.
   template <typename Stub, typename Request, typename Response>
   std::unique_ptr<Stream<Response>> Open(std::unique_ptr<grpc::ClientAsyncReader<Response>> (
@@ -262,6 +267,7 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Create(const Options& options, I
 Client::Client(std::unique_ptr<Rpc> rpc) : rpc_(std::move(rpc)) {}
 Client::~Client() = default;
 
+absl::StatusOr<Health> Client::CheckHealth() { return rpc_->CheckHealth(); }
 absl::StatusOr<v1::Run> Client::CreateRun(const v1::CreateRunRequest& request) {
   return rpc_->Call(&v1::RunService::Stub::CreateRun, request);
 }

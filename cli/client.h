@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "cli/health.h"
 #include "cli/io.h"
 #include "finetuned/v1/artifact_service.pb.h"
 #include "finetuned/v1/experiment_service.pb.h"
@@ -67,6 +68,8 @@ class Client {
   static absl::StatusOr<std::unique_ptr<Client>> Create(const Options& options, Io& io);
   ~Client();
 
+  // Asks the health service once; see AskHealth().
+  absl::StatusOr<Health> CheckHealth();
   absl::StatusOr<v1::Run> CreateRun(const v1::CreateRunRequest& request);
   absl::StatusOr<v1::Run> GetRun(const v1::GetRunRequest& request);
   absl::StatusOr<v1::Run> UpdateRun(const v1::UpdateRunRequest& request, bool* repeated);

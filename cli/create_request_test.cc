@@ -1,5 +1,7 @@
 #include "cli/create_request.h"
 
+#include <filesystem>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -139,6 +141,20 @@ TEST(BuildCreateRequest, OnlyARelativePathIsMadeAbsolute) {
     const auto request = BuildCreateRequest(flags, "/home/a", "generated");
     ASSERT_TRUE(request.ok()) << request.status();
     EXPECT_EQ(request->run().spec().train_data_path(), sent);
+  }
+}
+
+TEST(AbsolutePath, OfWhatMayBeOfAHubTheFileSystemDecides) {
+  const std::string folder = ::testing::TempDir();
+  for (const char* hub : {"squad/train", "openai/gsm8k/test", "a/b/train@refs/convert/parquet"}) {
+    EXPECT_EQ(AbsolutePath(hub, folder), hub);
+  }
+  std::filesystem::create_directories(folder + "/squad/train");
+  EXPECT_EQ(AbsolutePath("squad/train", folder),
+            std::filesystem::path(folder + "/squad/train").lexically_normal().string());
+  std::filesystem::remove_all(folder + "/squad");
+  for (const char* file : {"train", "data/train.jsonl", "./squad/train", "../squad/train"}) {
+    EXPECT_EQ(AbsolutePath(file, "/home/a")[0], '/') << file;
   }
 }
 

@@ -292,6 +292,15 @@ std::string RenderError(const absl::Status& status, const ErrorContext& context)
   return text;
 }
 
+ErrorParts ExplainError(const absl::Status& status, const ErrorContext& context) {
+  const Explanation explanation = Explain(status, context);
+  std::string what = explanation.what;
+  for (const std::string& detail : explanation.details) {
+    if (!detail.empty()) absl::StrAppend(&what, " ", detail);
+  }
+  return {what, explanation.why, explanation.next};
+}
+
 std::vector<std::string> NearNames(const std::string& name,
                                    const std::vector<std::string>& candidates) {
   std::vector<std::pair<size_t, std::string>> near;

@@ -67,6 +67,14 @@ struct ErrorContext {
 // The text for standard error, each line ended. Everything from the server is sanitized.
 std::string RenderError(const absl::Status& status, const ErrorContext& context);
 
+// The same in its parts: what with its details, why, and the next command; each on one line.
+struct ErrorParts {
+  std::string what;
+  std::string why;
+  std::string next;
+};
+ErrorParts ExplainError(const absl::Status& status, const ErrorContext& context);
+
 // Those of `candidates` at an edit distance of at most two from `name`, nearest first, at most
 // three.
 std::vector<std::string> NearNames(const std::string& name,

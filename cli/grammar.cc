@@ -1,7 +1,15 @@
 #include "cli/grammar.h"
 
+#include <ostream>
 #include <string>
 #include <utility>
+
+#include "base/status.h"
+#include "cli/completion.h"
+#include "cli/errors.h"
+#include "cli/grammar_create.h"
+#include "cli/grammar_examples.h"
+#include "cli/grammar_parts.h"
 
 namespace finetuned::cli {
 namespace {
@@ -13,33 +21,6 @@ constexpr char kExitCodes[] =
     "  2 wrong usage      6 no answer in time            65 the server refused the data\n"
     "  3 not found                                      130 interrupted\n"
     "Data go to standard output, everything else to standard error.";
-
-// A command whose flags live as long as the parser.
-template <typename Flags>
-std::pair<CLI::App*, std::shared_ptr<Flags>> AddCommand(CLI::App& parent, const std::string& name,
-                                                        const std::string& description) {
-  return {parent.add_subcommand(name, description), std::make_shared<Flags>()};
-}
-
-template <typename Flags>
-void Bind(Grammar& grammar, CLI::App* command, std::shared_ptr<Flags> flags,
-          absl::StatusOr<int> (*run)(Session&, const Flags&)) {
-  command->callback([&grammar, flags, run] {
-    grammar.action = [flags, run](Session& session) { return run(session, *flags); };
-  });
-}
-
-void BindName(Grammar& grammar, CLI::App* command,
-              absl::StatusOr<int> (*run)(Session&, const std::string&),
-              const std::string& what = "The run: its name, resource name or uid") {
-  auto name = std::make_shared<std::string>();
-  command->add_option("NAME", *name, what)->required();
-  Bind<std::string>(grammar, command, name, run);
-}
-
-void BindPlain(Grammar& grammar, CLI::App* command, absl::StatusOr<int> (*run)(Session&)) {
-  command->callback([&grammar, run] { grammar.action = run; });
-}
 
 void AddGlobalFlags(CLI::App& app, GlobalFlags& flags) {
   const char* group = "Global flags";
@@ -55,99 +36,12 @@ void AddGlobalFlags(CLI::App& app, GlobalFlags& flags) {
       ->group(group);
   app.add_option("--context", flags.connection.context, "Context of the configuration file")
       ->group(group);
-  app.add_option("-o,--output", flags.output, "table, json, jsonl, yaml or name")->group(group);
+  app.add_option("-o,--output", flags.output, "table, wide, csv, json, jsonl, yaml or name")
+      ->group(group);
   app.add_option("--color", flags.color, "auto, always or never")->group(group);
   app.add_option("--timeout", flags.timeout,
                  "Time limit, e.g. 30s (the default) or 2m; none for watch and wait")
       ->group(group);
-}
-
-void AddWatchFlags(CLI::App* command, WatchFlags& flags) {
-  command->add_flag("--exit-status", flags.exit_status,
-                    "Exit with 10 when the run FAILED and 11 when it was STOPPED");
-  command->add_option("--progress", flags.progress, "auto, bar, plain or none");
-}
-
-void AddRecipeFlags(CLI::App* command, RecipeFlags& f) {
-  const char* group = "Recipe";
-  command->add_option("--batch-size", f.batch_size, "Samples of one update (8)")->group(group);
-  command
-      ->add_option("--micro-batch-size", f.micro_batch_size,
-                   "Samples at a time, the rest by accumulation; smaller needs less memory")
-      ->group(group);
-  command->add_option("--schedule", f.schedule, "linear (default), cosine or constant")
-      ->group(group);
-  command->add_option("--warm-up", f.warm_up, "Share of the training with a rising rate (0.02)")
-      ->group(group);
-  command->add_option("--optimizer", f.optimizer, "lion (default) or adamw")->group(group);
-  command->add_option("--weight-decay", f.weight_decay, "0 (default) to 1")->group(group);
-  command
-      ->add_option("--max-gradient-norm", f.max_gradient_norm,
-                   "Gradients are scaled down to it (1); 0 leaves them")
-      ->group(group);
-  command->add_option("--precision", f.precision, "auto (default), float32 or bfloat16")
-      ->group(group);
-  command->add_flag("--packing", f.packing, "Short samples share a row")->group(group);
-  command->add_option("--seed", f.seed, "Order of the data and all else that is random (17)")
-      ->group(group);
-  command->add_flag("--lora", f.lora, "Train low-rank adapters, not the weights")->group(group);
-  command->add_option("--lora-rank", f.lora_rank, "Rank of the adapters (16)")->group(group);
-  command->add_option("--lora-alpha", f.lora_alpha, "Their weight (twice the rank)")->group(group);
-  command->add_option("--lora-dropout", f.lora_dropout, "0 (default) to 0.99")->group(group);
-  command
-      ->add_option("--lora-target", f.lora_targets,
-                   "Matrix with adapters, e.g. q_proj; repeat, or a,b; all when left out")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->group(group);
-}
-
-void AddCreate(Grammar& grammar, CLI::App& parent, const std::string& name) {
-  auto [command, flags] = AddCommand<CreateRunFlags>(parent, name, "Create a run");
-  CreateFlags& f = flags->create;
-  command->add_option("--model", f.model, "Base model, organisation/model")->required();
-  command
-      ->add_option("--train-data", f.train_data,
-                   "Training data: a .jsonl, .csv or .parquet file, or a folder of .txt files")
-      ->required();
-  command->add_option("--eval-data", f.eval_data, "Evaluation data of the same form");
-  command->add_option("--task", f.task,
-                      "chat (default), instruction or continued-pretrain, or the API's name");
-  command->add_option("--register-to", f.register_to, "catalog.schema or catalog.schema.model");
-  command->add_option("--experiment", f.experiment, "Experiment the run belongs to");
-  // One value each time the flag is given: a prompt may begin with anything.
-  command
-      ->add_option("--eval-prompt", f.eval_prompts, "Prompt answered at every checkpoint; repeat")
-      ->allow_extra_args(false);
-  command->add_option("--custom-weights", f.custom_weights, "Checkpoint to start from");
-  command->add_option("--duration", f.duration, "How long to train: 1ep, 30ba or 10000tok");
-  command->add_option("--learning-rate", f.learning_rate, "Peak learning rate");
-  command->add_option("--context-length", f.context_length, "Tokens of an example that are used");
-  command->add_option("--save-interval", f.save_interval, "How often to save: 1ep, 30ba, 10000tok");
-  command->add_option("--save-num-to-keep", f.save_num_to_keep, "Checkpoints kept; -1 for all");
-  command->add_option("--validate-inputs", f.validate_inputs, "true (default) or false");
-  command->add_option("--data-prep-cluster-id", f.data_prep_cluster_id,
-                      "Known to code written for the hosted product; must be empty");
-  AddRecipeFlags(command, f.recipe);
-  command->add_option("--gpus", f.gpus, "GPUs")->group("Needs");
-  command->add_option("--gpu-type", f.gpu_type, "Type of the GPUs, e.g. h200")->group("Needs");
-  command->add_option("--cpus", f.cpus, "CPU cores")->group("Needs");
-  command->add_option("--memory", f.memory, "Memory, e.g. 8GiB")->group("Needs");
-  command->add_option("--nodes", f.nodes, "Nodes")->group("Needs");
-  command->add_option("--priority", f.priority, "high, auto, low or lowest")->group("Scheduling");
-  command->add_option("--max-retries", f.max_retries, "Retries of a failed trainer")
-      ->group("Scheduling");
-  command->add_option("--max-run-time", f.max_run_time, "Wall-clock limit, e.g. 2h")
-      ->group("Scheduling");
-  command->add_option("--label", f.labels, "key=value; repeat")->allow_extra_args(false);
-  command->add_option("--name", f.name, "Name of the run; generated when left out");
-  command->add_option("--parent", f.parent, "workspaces/NAME; your own when left out");
-  command->add_option("--request-id", f.request_id,
-                      "UUID that makes repeating safe; generated when left out");
-  command->add_flag("--validate-only", f.validate_only, "Check everything and store nothing");
-  command->add_flag("--watch,-w", flags->watch, "Then watch the run");
-  AddWatchFlags(command, flags->watch_flags);
-  Bind(grammar, command, flags, &CreateRun);
 }
 
 void AddList(Grammar& grammar, CLI::App& parent, const std::string& name) {
@@ -174,6 +68,9 @@ void AddList(Grammar& grammar, CLI::App& parent, const std::string& name) {
   command->add_option("--after", flags->after, "Created after, in the same forms");
   command->add_flag("--oldest-first", flags->oldest_first, "In the order of their creation");
   command->add_option("--limit", flags->limit, "The most that are listed")->capture_default_str();
+  command->add_flag("-w,--watch", flags->watch,
+                    "Again every 2 s until Ctrl-C: in place on a terminal, else what changes");
+  AddTableFlags(grammar, command);
   Bind(grammar, command, flags, &ListRuns);
 }
 
@@ -186,11 +83,20 @@ void AddWatch(Grammar& grammar, CLI::App& parent, const std::string& name) {
   Bind(grammar, command, flags, &WatchRun);
 }
 
+void AddDiff(Grammar& grammar, CLI::App& parent, const std::string& name) {
+  auto [command, flags] = AddCommand<DiffFlags>(
+      parent, name, "Show where two runs differ, in what they are and in what became of them");
+  command->add_option("NAME", flags->name, "A run")->required();
+  command->add_option("OTHER", flags->other, "Another run")->required();
+  Bind(grammar, command, flags, &DiffRuns);
+}
+
 void AddEvents(Grammar& grammar, CLI::App& parent, const std::string& name) {
   auto [command, flags] = AddCommand<EventsFlags>(parent, name, "List the events of a run");
   command->add_option("NAME", flags->name, "The run")->required();
   command->add_option("--after", flags->after_seq, "Only events after this number");
   command->add_option("--limit", flags->limit, "The most that are listed; 0 for all");
+  AddTableFlags(grammar, command);
   Bind(grammar, command, flags, &ListEvents);
 }
 
@@ -253,6 +159,7 @@ void AddListExperiments(Grammar& grammar, CLI::App& parent, const std::string& n
   auto [command, flags] =
       AddCommand<ListExperimentsFlags>(parent, name, "List experiments, newest first");
   command->add_option("--limit", flags->limit, "The most that are listed")->capture_default_str();
+  AddTableFlags(grammar, command);
   Bind(grammar, command, flags, &ListExperiments);
 }
 
@@ -262,14 +169,16 @@ void AddGetExperiment(Grammar& grammar, CLI::App& parent, const std::string& nam
 }
 
 void AddListModels(Grammar& grammar, CLI::App& parent, const std::string& name) {
-  BindPlain(grammar, parent.add_subcommand(name, "List the models that runs can start from"),
-            &ListModels);
+  CLI::App* command = parent.add_subcommand(name, "List the models that runs can start from");
+  AddTableFlags(grammar, command);
+  BindPlain(grammar, command, &ListModels);
 }
 
 void AddRegisteredModels(Grammar& grammar, CLI::App& model) {
   auto [command, flags] = AddCommand<ListRegisteredModelsFlags>(
       model, "registered", "List the models that completed runs have registered, newest first");
   command->add_option("--limit", flags->limit, "The most that are listed")->capture_default_str();
+  AddTableFlags(grammar, command);
   Bind(grammar, command, flags, &ListRegisteredModels);
   BindName(grammar, model.add_subcommand("get", "Show a registered model and its versions"),
            &GetRegisteredModel, "The model: catalog.schema.model, or its resource name");
@@ -287,6 +196,7 @@ void AddArtifacts(Grammar& grammar, CLI::App& artifacts) {
   list->add_option("RUN", list_flags->parent, parent)->required();
   list->add_option("PATH", list_flags->path, "A folder; all of it when left out");
   list->add_flag("-r,--recursive", list_flags->recursive, "All files beneath it");
+  AddTableFlags(grammar, list);
   Bind(grammar, list, list_flags, &ListArtifacts);
   auto [download, flags] = AddCommand<DownloadFlags>(
       artifacts, "download", "Fetch a file or a folder; goes on where it was broken off");
@@ -317,7 +227,11 @@ void AddWorkspace(Grammar& grammar, CLI::App& workspace) {
 }
 
 void AddGet(Grammar& grammar, CLI::App& parent, const std::string& name) {
-  BindName(grammar, parent.add_subcommand(name, "Show one run"), &GetRun);
+  auto [command, flags] = AddCommand<GetFlags>(parent, name, "Show one run");
+  command->add_option("NAME", flags->name, "The run: its name, resource name or uid")->required();
+  command->add_flag("-w,--watch", flags->watch,
+                    "Until the run ends: in place on a terminal, else what changes");
+  Bind(grammar, command, flags, &GetRun);
 }
 
 CLI::App* AddNoun(CLI::App& app, const std::string& name, const std::string& description,
@@ -340,7 +254,9 @@ void AddWorkers(Grammar& grammar, CLI::App& worker) {
 }
 
 void AddContexts(Grammar& grammar, CLI::App& context) {
-  BindPlain(grammar, context.add_subcommand("list", "List the contexts"), &ListContexts);
+  CLI::App* list = context.add_subcommand("list", "List the contexts");
+  AddTableFlags(grammar, list);
+  BindPlain(grammar, list, &ListContexts);
   BindName(grammar, context.add_subcommand("use", "Choose the context that commands use"),
            &UseContext, "The context");
   BindName(grammar,
@@ -352,6 +268,23 @@ void AddContexts(Grammar& grammar, CLI::App& context) {
   view->callback([&grammar, show_origin] {
     grammar.action = [show_origin](Session& session) { return ViewContext(session, *show_origin); };
   });
+}
+
+void AddCompletion(Grammar& grammar, CLI::App& app) {
+  CLI::App* script = app.add_subcommand("completion", "Print a shell's script for the Tab key");
+  auto shell = std::make_shared<std::string>();
+  script->add_option("SHELL", *shell, "bash, zsh or fish")->required();
+  script->group("Commands")->callback([&grammar, shell] {
+    grammar.action = [&grammar, shell](Session& session) -> absl::StatusOr<int> {
+      FT_ASSIGN_OR_RETURN(const std::string text, CompletionScript(grammar.app, *shell));
+      session.io().out << text << std::flush;
+      return kExitOk;
+    };
+  });
+  // What the scripts call.
+  CLI::App* names = app.add_subcommand(kCompleteCommand, "Print names that a shell may offer");
+  BindName(grammar, names, &CompleteNames, "runs, experiments, contexts, models or registered");
+  names->group("");
 }
 
 // What fingers used to kubectl and mcli type.
@@ -391,13 +324,16 @@ Grammar::Grammar()
 
   CLI::App* run = AddNoun(app, "run", "Runs: create, watch, look at, change, cancel");
   AddCreate(*this, *run, "create");
+  AddClone(*this, *run, "clone");
   AddGet(*this, *run, "get");
+  AddDiff(*this, *run, "diff");
   AddList(*this, *run, "list");
   AddWatch(*this, *run, "watch");
   AddEvents(*this, *run, "events");
   AddLogs(*this, *run, "logs");
-  BindName(*this, run->add_subcommand("checkpoints", "List the checkpoints of a run"),
-           &ListCheckpoints);
+  CLI::App* checkpoints = run->add_subcommand("checkpoints", "List the checkpoints of a run");
+  AddTableFlags(*this, checkpoints);
+  BindName(*this, checkpoints, &ListCheckpoints);
   AddUpdate(*this, *run, "update");
   AddCancel(*this, *run, "cancel");
   AddDelete(*this, *run, "delete");
@@ -418,12 +354,20 @@ Grammar::Grammar()
             app.add_subcommand("quota", "Your quota and the runs that hold it")->group("Commands"),
             &ShowQuota);
   CLI::App* worker = AddNoun(app, "worker", "Workers of the installation");
-  BindPlain(*this, worker->add_subcommand("list", "List the workers"), &ListWorkers);
+  CLI::App* workers = worker->add_subcommand("list", "List the workers");
+  AddTableFlags(*this, workers);
+  BindPlain(*this, workers, &ListWorkers);
   AddWorkers(*this, *worker);
   AddContexts(*this, *AddNoun(app, "context", "Servers and tokens in the configuration file"));
+  BindPlain(*this,
+            app.add_subcommand("doctor", "Look at what stands between you and the server")
+                ->group("Commands"),
+            &RunDoctor);
   BindPlain(*this, app.add_subcommand("version", "Print the version")->group("Commands"),
             &ShowVersion);
+  AddCompletion(*this, app);
   AddAliases(*this, app);
+  AddExamples(app);
   // After the commands, which would inherit it.
   app.footer(kExitCodes);
 }

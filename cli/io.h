@@ -33,6 +33,8 @@ struct Io {
   Interrupt& interrupt;
   // Waits between tries; ends early when interrupted.
   std::function<void(absl::Duration)> pause;
+  // Lines of the terminal; 0 when the output is not one.
+  int height = 0;
 };
 
 }  // namespace finetuned::cli

@@ -24,9 +24,10 @@ std::optional<std::string> Environment(const std::string& name) {
   return std::string(value);
 }
 
-int TerminalWidth() {
+// Columns and lines; 0 where they are not known.
+winsize TerminalSize() {
   winsize size = {};
-  return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+  return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size : winsize{};
 }
 
 // By the locale that a person has chosen, in the order in which the C library looks.
@@ -70,19 +71,21 @@ int main(int argc, char** argv) {
 
   std::error_code ignored;
   const bool out_is_terminal = isatty(STDOUT_FILENO) != 0;
+  const winsize terminal = TerminalSize();
   finetuned::cli::Io io{std::cout,
                         std::cerr,
                         std::cin,
                         out_is_terminal,
                         isatty(STDERR_FILENO) != 0,
                         isatty(STDIN_FILENO) != 0,
-                        out_is_terminal ? TerminalWidth() : 0,
+                        out_is_terminal ? terminal.ws_col : 0,
                         TerminalIsUtf8(),
                         &Environment,
                         std::filesystem::current_path(ignored).string(),
                         finetuned::RealClock::Get(),
                         interrupt,
-                        [](absl::Duration duration) { interrupt.Wait(duration); }};
+                        [](absl::Duration duration) { interrupt.Wait(duration); },
+                        out_is_terminal ? terminal.ws_row : 0};
   const int exit_status =
       finetuned::cli::RunApp(std::vector<std::string>(argv + 1, argv + argc), io);
   std::cout << std::flush;

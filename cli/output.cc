@@ -64,12 +64,14 @@ void EmitNode(const YAML::Node& node, YAML::Emitter& out) {
 
 absl::StatusOr<OutputFormat> ParseOutputFormat(const std::string& text) {
   if (text.empty() || text == "table") return OutputFormat::kTable;
+  if (text == "wide") return OutputFormat::kWide;
+  if (text == "csv") return OutputFormat::kCsv;
   if (text == "json") return OutputFormat::kJson;
   if (text == "jsonl") return OutputFormat::kJsonl;
   if (text == "yaml") return OutputFormat::kYaml;
   if (text == "name") return OutputFormat::kName;
   return UsageError(
-      absl::StrCat("--output is `", text, "`; give table, json, jsonl, yaml or name."));
+      absl::StrCat("--output is `", text, "`; give table, wide, csv, json, jsonl, yaml or name."));
 }
 
 std::string ToJson(const google::protobuf::Message& message, bool pretty) {

@@ -12,6 +12,10 @@ namespace finetuned::cli {
 enum class OutputFormat {
   // For people.
   kTable,
+  // The same with more columns.
+  kWide,
+  // The same for spreadsheets.
+  kCsv,
   kJson,
   // One JSON object a line.
   kJsonl,

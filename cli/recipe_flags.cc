@@ -8,9 +8,8 @@
 namespace finetuned::cli {
 namespace {
 
-bool HasLora(const RecipeFlags& flags) {
-  return flags.lora || flags.lora_rank || flags.lora_alpha || flags.lora_dropout ||
-         !flags.lora_targets.empty();
+bool HasLoraSetting(const RecipeFlags& flags) {
+  return flags.lora_rank || flags.lora_alpha || flags.lora_dropout || !flags.lora_targets.empty();
 }
 
 // The value with the name that `text` is, in any case.
@@ -36,7 +35,8 @@ void FillLora(const RecipeFlags& flags, v1::Lora* lora) {
 bool IsGiven(const RecipeFlags& flags) {
   return flags.batch_size || flags.micro_batch_size || !flags.schedule.empty() || flags.warm_up ||
          !flags.optimizer.empty() || flags.weight_decay || flags.max_gradient_norm ||
-         !flags.precision.empty() || flags.packing || flags.seed || HasLora(flags);
+         !flags.precision.empty() || flags.packing || flags.seed || flags.lora ||
+         HasLoraSetting(flags);
 }
 
 absl::Status FillRecipe(const RecipeFlags& flags, v1::Recipe* recipe) {
@@ -69,9 +69,16 @@ absl::Status FillRecipe(const RecipeFlags& flags, v1::Recipe* recipe) {
                                      "auto, float32 or bfloat16"));
     recipe->set_precision(precision);
   }
-  if (flags.packing) recipe->set_packing(true);
+  if (flags.packing) recipe->set_packing(*flags.packing);
   if (flags.seed) recipe->set_seed(*flags.seed);
-  if (HasLora(flags)) FillLora(flags, recipe->mutable_lora());
+  if (flags.lora == false) {
+    if (HasLoraSetting(flags)) {
+      return UsageError("--no-lora is given beside a flag that says how adapters are; give one.");
+    }
+    recipe->clear_lora();
+  } else if (flags.lora || HasLoraSetting(flags)) {
+    FillLora(flags, recipe->mutable_lora());
+  }
   return absl::OkStatus();
 }
 

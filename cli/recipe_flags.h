@@ -21,10 +21,10 @@ struct RecipeFlags {
   std::optional<double> weight_decay;
   std::optional<double> max_gradient_norm;
   std::string precision;
-  bool packing = false;
+  std::optional<bool> packing;
   std::optional<int32_t> seed;
-  // Also given by any of the three after it.
-  bool lora = false;
+  // Also given by any of those after it; false takes adapters away that the run beneath has.
+  std::optional<bool> lora;
   std::optional<int32_t> lora_rank;
   std::optional<double> lora_alpha;
   std::optional<double> lora_dropout;

@@ -5,7 +5,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "base/time.h"
 #include "cli/sanitize.h"
+#include "cli/times.h"
 #include "cli/units.h"
 
 namespace finetuned::cli {
@@ -124,6 +126,19 @@ std::vector<std::string> ProgressParts(const v1::Progress& progress) {
 }
 
 std::string FormatLoss(double loss) { return absl::StrFormat("%.4g", loss); }
+
+std::string ProgressText(const v1::Run& run, absl::Time now, bool with_eta) {
+  if (!run.has_progress()) return "";
+  std::string text = ProgressPercent(run.progress());
+  if (run.progress().has_train_loss()) {
+    absl::StrAppend(&text, " loss ", FormatLoss(run.progress().train_loss()));
+  }
+  if (with_eta && run.has_estimated_end_time() && run.state() == v1::Run::RUNNING) {
+    const absl::Duration left = FromProtoTime(run.estimated_end_time()) - now;
+    if (left > absl::ZeroDuration()) absl::StrAppend(&text, " ETA ", FormatAge(left));
+  }
+  return text;
+}
 
 std::string ComputeText(const v1::Compute& compute) {
   std::vector<std::string> parts;

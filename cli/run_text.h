@@ -34,6 +34,8 @@ std::string ProgressPercent(const v1::Progress& progress);
 // `epoch 1/2`, `batch 24/56`, `10,000 tokens`: those that are known.
 std::vector<std::string> ProgressParts(const v1::Progress& progress);
 std::string FormatLoss(double loss);
+// `43% loss 1.71 ETA 7m`; empty before the first batch.
+std::string ProgressText(const v1::Run& run, absl::Time now, bool with_eta = true);
 
 // `1 GPU (h200), 4 CPUs, 8 GiB`; what is not stated is left out; `nothing` when all is.
 std::string ComputeText(const v1::Compute& compute);

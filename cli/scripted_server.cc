@@ -1,5 +1,7 @@
 #include "cli/scripted_server.h"
 
+#include <grpcpp/health_check_service_interface.h>
+
 #include <utility>
 
 #include "base/grpc_status.h"
@@ -142,6 +144,7 @@ ScriptedServer::ScriptedServer() {
 }
 
 void ScriptedServer::Start() {
+  grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
   builder.AddListeningPort(address(), grpc::InsecureServerCredentials(), &port_);
   builder.RegisterService(this);
@@ -156,6 +159,10 @@ void ScriptedServer::Stop() {
   server_->Shutdown();
   server_->Wait();
   server_.reset();
+}
+
+void ScriptedServer::SetServing(bool serving) {
+  server_->GetHealthCheckService()->SetServingStatus(serving);
 }
 
 std::vector<int64_t> ScriptedServer::watched_after() {

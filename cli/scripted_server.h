@@ -53,6 +53,8 @@ class ScriptedServer final : public v1::RunService::CallbackService {
   std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
   // Ends the server; its address then refuses connections.
   void Stop();
+  // What the health service says of it; true at first.
+  void SetServing(bool serving);
 
   // The answers; to be set before calls are made. Without one: UNIMPLEMENTED.
   Handler<v1::CreateRunRequest, v1::Run> create_run;

@@ -61,6 +61,30 @@ absl::Status Session::RequireFormat(std::initializer_list<OutputFormat> formats)
   return UsageError(absl::StrCat("This command has no --output ", flags_.output, "."));
 }
 
+bool Session::is_table() const {
+  return format_ == OutputFormat::kTable || format_ == OutputFormat::kWide ||
+         format_ == OutputFormat::kCsv;
+}
+
+absl::Status Session::CheckColumns(const Listing& listing) const {
+  if (is_table()) return listing.CheckColumns(flags_.columns);
+  if (flags_.columns.empty() && !flags_.no_headers) return absl::OkStatus();
+  return UsageError("--columns and --no-headers are for --output table, wide and csv.");
+}
+
+std::string Session::RenderListing(const Listing& listing, int width) const {
+  if (!is_table()) return "";
+  Listing::Options options;
+  options.wide = format_ == OutputFormat::kWide;
+  options.csv = format_ == OutputFormat::kCsv;
+  options.columns = flags_.columns;
+  options.headers = !flags_.no_headers;
+  options.color = color_;
+  // What was asked for by name is shown whole.
+  options.width = flags_.columns.empty() && !options.wide ? width : 0;
+  return listing.Render(options);
+}
+
 bool Session::PrintMessage(const google::protobuf::Message& message) {
   switch (format_) {
     case OutputFormat::kJson: io_.out << ToJson(message, true) << "\n"; return true;

@@ -9,6 +9,7 @@
 #include "cli/client.h"
 #include "cli/context_config.h"
 #include "cli/io.h"
+#include "cli/listing.h"
 #include "cli/output.h"
 
 namespace finetuned::cli {
@@ -19,6 +20,9 @@ struct GlobalFlags {
   std::string output;
   std::string color;
   std::string timeout;
+  // Of listings.
+  std::vector<std::string> columns;
+  bool no_headers = false;
 };
 
 // What one command works with: where it writes, how, and the server, which is reached when it is
@@ -52,6 +56,13 @@ class Session {
 
   // Usage error unless the format is one of those that the command has.
   absl::Status RequireFormat(std::initializer_list<OutputFormat> formats) const;
+
+  // Whether people, or spreadsheets, read the output.
+  bool is_table() const;
+  // Usage error for --columns that the listing does not have, or beside a format without columns.
+  absl::Status CheckColumns(const Listing& listing) const;
+  // A listing as the flags want it; with a width, its last column is cut. Empty in another format.
+  std::string RenderListing(const Listing& listing, int width = 0) const;
 
   // Writes a message in the format json, jsonl or yaml. False in another.
   bool PrintMessage(const google::protobuf::Message& message);

@@ -65,7 +65,7 @@ void Table::AddRow(std::vector<Cell> cells) {
 std::string Table::Render(bool color, int width) const {
   std::vector<int> widths;
   for (size_t column = 0; column < header_.size(); ++column) {
-    int widest = DisplayWidth(header_[column]);
+    int widest = header_hidden_ ? 0 : DisplayWidth(header_[column]);
     for (const auto& row : rows_) widest = std::max(widest, DisplayWidth(row[column].text));
     widths.push_back(widest);
   }
@@ -95,7 +95,7 @@ std::string Table::Render(bool color, int width) const {
   };
   std::vector<Cell> header;
   for (const std::string& name : header_) header.emplace_back(name, Style::kBold);
-  add_line(header);
+  if (!header_hidden_) add_line(header);
   for (const auto& row : rows_) add_line(row);
   return result;
 }

@@ -36,12 +36,16 @@ class Table {
   // Requires as many cells as the header has.
   void AddRow(std::vector<Cell> cells);
 
+  // Leaves the line of names out.
+  void HideHeader() { header_hidden_ = true; }
+
   // The table, each line ended. With a width, the last column is cut so that lines fit; the others
   // are never cut, because they hold what is copied.
   std::string Render(bool color, int width = 0) const;
 
  private:
   std::vector<std::string> header_;
+  bool header_hidden_ = false;
   std::vector<std::vector<Cell>> rows_;
 };
 

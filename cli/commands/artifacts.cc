@@ -8,6 +8,7 @@
 #include "cli/commands/commands.h"
 #include "cli/download.h"
 #include "cli/errors.h"
+#include "cli/listing.h"
 #include "cli/run_text.h"
 #include "cli/sanitize.h"
 #include "cli/table.h"
@@ -95,6 +96,8 @@ class DownloadView {
 }  // namespace
 
 absl::StatusOr<int> ListArtifacts(Session& session, const ListArtifactsFlags& flags) {
+  Listing listing({"PATH", "SIZE", "SHA-256"}, {"BYTES", "FULL SHA-256"});
+  FT_RETURN_IF_ERROR(session.CheckColumns(listing));
   session.set_run(flags.parent);
   FT_ASSIGN_OR_RETURN(Client* const client, session.GetClient());
   v1::ListArtifactsRequest request;
@@ -116,17 +119,18 @@ absl::StatusOr<int> ListArtifacts(Session& session, const ListArtifactsFlags& fl
     for (const v1::Artifact& artifact : all.artifacts()) session.PrintMessage(artifact);
   } else if (session.format() == OutputFormat::kName) {
     for (const v1::Artifact& artifact : all.artifacts()) out << Sanitize(artifact.path()) << "\n";
-  } else if (!session.PrintMessage(all) && all.artifacts_size() > 0) {
-    Table table({"PATH", "SIZE", "SHA-256"});
+  } else if (!session.PrintMessage(all)) {
     for (const v1::Artifact& artifact : all.artifacts()) {
-      table.AddRow({artifact.folder() ? artifact.path() + "/" : artifact.path(),
-                    artifact.folder() ? "-" : FormatBytes(artifact.size_bytes()),
-                    artifact.sha256().substr(0, kHashShown)});
+      listing.AddRow({artifact.folder() ? artifact.path() + "/" : artifact.path(),
+                      artifact.folder() ? "-" : FormatBytes(artifact.size_bytes()),
+                      artifact.sha256().substr(0, kHashShown),
+                      artifact.folder() ? "-" : absl::StrCat(artifact.size_bytes()),
+                      artifact.sha256()});
     }
-    out << table.Render(session.color());
+    out << session.RenderListing(listing);
   }
   out << std::flush;
-  if (session.format() == OutputFormat::kTable) {
+  if (session.is_table()) {
     if (all.artifacts_size() == 0) {
       session.Note("Nothing there yet: a run leaves something with its first checkpoint.");
     } else {

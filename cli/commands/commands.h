@@ -28,10 +28,15 @@ absl::StatusOr<int> WaitForRun(Session& session, const std::string& name);
 
 struct CreateRunFlags {
   CreateFlags create;
+  // Of CreateRun: the file beneath the flags, `-` for standard input; empty for none.
+  std::string file;
+  // Of CloneRun: the run beneath them.
+  std::string source;
   bool watch = false;
   WatchFlags watch_flags;
 };
 absl::StatusOr<int> CreateRun(Session& session, const CreateRunFlags& flags);
+absl::StatusOr<int> CloneRun(Session& session, const CreateRunFlags& flags);
 
 struct ListFlags {
   std::vector<std::string> states;
@@ -44,12 +49,26 @@ struct ListFlags {
   std::vector<std::string> labels;
   bool oldest_first = false;
   int64_t limit = 100;
+  // Again every two seconds, until Ctrl-C.
+  bool watch = false;
 };
 absl::StatusOr<int> ListRuns(Session& session, const ListFlags& flags);
 
-absl::StatusOr<int> GetRun(Session& session, const std::string& name);
+struct GetFlags {
+  std::string name;
+  // With every event, until the run ends.
+  bool watch = false;
+};
+absl::StatusOr<int> GetRun(Session& session, const GetFlags& flags);
 // Writes a run in the format asked for, as its page by default.
 void PrintRun(Session& session, const v1::Run& run);
+
+struct DiffFlags {
+  std::string name;
+  std::string other;
+};
+// Shows where two runs differ. Exit status 0 whether or not they do.
+absl::StatusOr<int> DiffRuns(Session& session, const DiffFlags& flags);
 
 struct EventsFlags {
   std::string name;
@@ -162,5 +181,11 @@ absl::StatusOr<int> SetContext(Session& session, const std::string& name);
 absl::StatusOr<int> ViewContext(Session& session, bool show_origin);
 
 absl::StatusOr<int> ShowVersion(Session& session);
+// Looks at what stands between a person and the server. Exit status 1 when something failed.
+absl::StatusOr<int> RunDoctor(Session& session);
+
+// Prints the names that a shell may offer: `runs`, `experiments`, `contexts`, `models` or
+// `registered`. Asks the server at most once in five seconds, for less than a second.
+absl::StatusOr<int> CompleteNames(Session& session, const std::string& kind);
 
 }  // namespace finetuned::cli

@@ -7,6 +7,7 @@
 #include "cli/commands/commands.h"
 #include "cli/context_config.h"
 #include "cli/errors.h"
+#include "cli/listing.h"
 #include "cli/print_json.h"
 #include "cli/table.h"
 #include "nlohmann/json.hpp"
@@ -21,13 +22,14 @@ using Json = nlohmann::ordered_json;
 }  // namespace
 
 absl::StatusOr<int> ListContexts(Session& session) {
+  Listing listing({"CURRENT", "NAME", "SERVER", "TOKEN"});
+  FT_RETURN_IF_ERROR(session.CheckColumns(listing));
   FT_ASSIGN_OR_RETURN(const ConfigFile file, session.LoadConfigFile());
   std::ostream& out = session.io().out;
   Json list = Json::array();
-  Table table({"CURRENT", "NAME", "SERVER", "TOKEN"});
   for (const Context& context : file.config.contexts) {
     const bool current = context.name == file.config.current_context;
-    table.AddRow(
+    listing.AddRow(
         {current ? "*" : "", context.name, context.server, context.token.empty() ? "none" : "set"});
     const Json object = {{"name", context.name},
                          {"server", context.server},
@@ -39,11 +41,11 @@ absl::StatusOr<int> ListContexts(Session& session) {
   }
   if (session.format() == OutputFormat::kJson || session.format() == OutputFormat::kYaml) {
     PrintJson(session, list);
-  } else if (session.format() == OutputFormat::kTable && !file.config.contexts.empty()) {
-    out << table.Render(session.color());
+  } else {
+    out << session.RenderListing(listing);
   }
   out << std::flush;
-  if (session.format() == OutputFormat::kTable && file.config.contexts.empty()) {
+  if (session.is_table() && file.config.contexts.empty()) {
     session.Note(
         "No contexts yet. Make one: finetune context set NAME --server ADDRESS "
         "--token-file FILE");

@@ -7,6 +7,7 @@
 #include "base/time.h"
 #include "cli/commands/commands.h"
 #include "cli/errors.h"
+#include "cli/listing.h"
 #include "cli/run_text.h"
 #include "cli/sanitize.h"
 #include "cli/table.h"
@@ -63,6 +64,10 @@ absl::StatusOr<int> ListExperiments(Session& session, const ListExperimentsFlags
   if (flags.limit < 1 || flags.limit > kMaxListed) {
     return UsageError(absl::StrCat("--limit must be from 1 to ", kMaxListed, "."));
   }
+  Listing listing(
+      {"PATH", "RUNS", "ACTIVE", "PAUSED", "COMPLETED", "FAILED", "STOPPED", "AGE", "LATEST RUN"},
+      {"CREATED", "NAME"});
+  FT_RETURN_IF_ERROR(session.CheckColumns(listing));
   FT_ASSIGN_OR_RETURN(Client* const client, session.GetClient());
   // One answer, as if the whole listing were one page.
   v1::ListExperimentsResponse all;
@@ -86,27 +91,26 @@ absl::StatusOr<int> ListExperiments(Session& session, const ListExperimentsFlags
     for (const v1::Experiment& experiment : all.experiments()) {
       out << Sanitize(experiment.path()) << "\n";
     }
-  } else if (!session.PrintMessage(all) && all.experiments_size() > 0) {
+  } else if (!session.PrintMessage(all)) {
     const absl::Time now = session.io().clock.Now();
-    Table table({"PATH", "RUNS", "ACTIVE", "PAUSED", "COMPLETED", "FAILED", "STOPPED", "AGE",
-                 "LATEST RUN"});
     for (const v1::Experiment& experiment : all.experiments()) {
-      table.AddRow({experiment.path(), absl::StrCat(experiment.run_count()),
-                    Cell(absl::StrCat(experiment.active_count()),
-                         experiment.active_count() > 0 ? Style::kBlue : Style::kNone),
-                    absl::StrCat(experiment.paused_count()),
-                    absl::StrCat(experiment.completed_count()),
-                    Cell(absl::StrCat(experiment.failed_count()),
-                         experiment.failed_count() > 0 ? Style::kRed : Style::kNone),
-                    absl::StrCat(experiment.stopped_count()),
-                    FormatAge(now - FromProtoTime(experiment.create_time())),
-                    experiment.latest_run().empty() ? "-" : ShortName(experiment.latest_run())});
+      listing.AddRow({experiment.path(), absl::StrCat(experiment.run_count()),
+                      Cell(absl::StrCat(experiment.active_count()),
+                           experiment.active_count() > 0 ? Style::kBlue : Style::kNone),
+                      absl::StrCat(experiment.paused_count()),
+                      absl::StrCat(experiment.completed_count()),
+                      Cell(absl::StrCat(experiment.failed_count()),
+                           experiment.failed_count() > 0 ? Style::kRed : Style::kNone),
+                      absl::StrCat(experiment.stopped_count()),
+                      FormatAge(now - FromProtoTime(experiment.create_time())),
+                      experiment.latest_run().empty() ? "-" : ShortName(experiment.latest_run()),
+                      FormatUtc(FromProtoTime(experiment.create_time())), experiment.name()});
     }
     // Never cut: names are there to be copied.
-    out << table.Render(session.color());
+    out << session.RenderListing(listing);
   }
   out << std::flush;
-  if (session.format() == OutputFormat::kTable) {
+  if (session.is_table()) {
     if (all.experiments_size() == 0) {
       session.Note(
           "No experiments. One comes into being with its first run: finetune run create "

@@ -4,10 +4,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "base/time.h"
 #include "cli/commands/commands.h"
 #include "cli/errors.h"
+#include "cli/listing.h"
 #include "cli/run_text.h"
 #include "cli/sanitize.h"
 #include "cli/table.h"
@@ -54,6 +56,11 @@ std::string ParametersCell(int64_t count) {
   return absl::StrFormat("%.3g%s", amount, kUnits[unit]);
 }
 
+std::string LabelsCell(const google::protobuf::Map<std::string, std::string>& labels) {
+  const std::map<std::string, std::string> sorted(labels.begin(), labels.end());
+  return sorted.empty() ? "-" : absl::StrJoin(sorted, ",", absl::PairFormatter("="));
+}
+
 }  // namespace
 
 absl::StatusOr<int> ShowQuota(Session& session) {
@@ -92,6 +99,9 @@ absl::StatusOr<int> ShowQuota(Session& session) {
 }
 
 absl::StatusOr<int> ListWorkers(Session& session) {
+  Listing listing({"NAME", "STATE", "RUNS", "CAPACITY", "FREE", "LAST SEEN", "VERSION"},
+                  {"LAST SEEN TIME", "LABELS"});
+  FT_RETURN_IF_ERROR(session.CheckColumns(listing));
   FT_ASSIGN_OR_RETURN(Client* const client, session.GetClient());
   FT_ASSIGN_OR_RETURN(const v1::ListWorkersResponse response,
                       client->ListWorkers(v1::ListWorkersRequest()));
@@ -100,27 +110,29 @@ absl::StatusOr<int> ListWorkers(Session& session) {
     for (const v1::Worker& worker : response.workers()) session.PrintMessage(worker);
   } else if (session.format() == OutputFormat::kName) {
     for (const v1::Worker& worker : response.workers()) out << Sanitize(worker.name()) << "\n";
-  } else if (!session.PrintMessage(response) && response.workers_size() > 0) {
+  } else if (!session.PrintMessage(response)) {
     const absl::Time now = session.io().clock.Now();
-    Table table({"NAME", "STATE", "RUNS", "CAPACITY", "FREE", "LAST SEEN", "VERSION"});
     for (const v1::Worker& worker : response.workers()) {
       const std::string state = v1::Worker::State_Name(worker.state());
-      table.AddRow({worker.name(),
-                    Cell(state.empty() ? "UNKNOWN" : state, WorkerStyle(worker.state())),
-                    absl::StrCat(worker.attempt_count()), ComputeText(worker.capacity()),
-                    ComputeText(worker.free()),
-                    FormatRelative(FromProtoTime(worker.last_seen_time()), now), worker.version()});
+      listing.AddRow(
+          {worker.name(), Cell(state.empty() ? "UNKNOWN" : state, WorkerStyle(worker.state())),
+           absl::StrCat(worker.attempt_count()), ComputeText(worker.capacity()),
+           ComputeText(worker.free()), FormatRelative(FromProtoTime(worker.last_seen_time()), now),
+           worker.version(), FormatUtc(FromProtoTime(worker.last_seen_time())),
+           LabelsCell(worker.labels())});
     }
-    out << table.Render(session.color());
+    out << session.RenderListing(listing);
   }
   out << std::flush;
-  if (session.format() == OutputFormat::kTable && response.workers_size() == 0) {
+  if (session.is_table() && response.workers_size() == 0) {
     session.Note("No worker is known; runs wait until one is started with `finetuned worker`.");
   }
   return kExitOk;
 }
 
 absl::StatusOr<int> ListModels(Session& session) {
+  Listing listing({"NAME", "PARAMETERS", "CONTEXT", "PRETRAINED", "ARCHITECTURE", "DESCRIPTION"});
+  FT_RETURN_IF_ERROR(session.CheckColumns(listing));
   FT_ASSIGN_OR_RETURN(Client* const client, session.GetClient());
   FT_ASSIGN_OR_RETURN(const v1::ListModelsResponse response,
                       client->ListModels(v1::ListModelsRequest()));
@@ -129,19 +141,18 @@ absl::StatusOr<int> ListModels(Session& session) {
     for (const v1::Model& model : response.models()) session.PrintMessage(model);
   } else if (session.format() == OutputFormat::kName) {
     for (const v1::Model& model : response.models()) out << Sanitize(model.name()) << "\n";
-  } else if (!session.PrintMessage(response) && response.models_size() > 0) {
-    Table table({"NAME", "PARAMETERS", "CONTEXT", "PRETRAINED", "ARCHITECTURE", "DESCRIPTION"});
+  } else if (!session.PrintMessage(response)) {
     for (const v1::Model& model : response.models()) {
-      table.AddRow({model.name(), ParametersCell(model.parameter_count()),
-                    model.context_length() > 0 ? absl::StrCat(model.context_length()) : "-",
-                    model.pretrained() ? "yes" : "no",
-                    model.architecture().empty() ? "-" : model.architecture(),
-                    model.description()});
+      listing.AddRow({model.name(), ParametersCell(model.parameter_count()),
+                      model.context_length() > 0 ? absl::StrCat(model.context_length()) : "-",
+                      model.pretrained() ? "yes" : "no",
+                      model.architecture().empty() ? "-" : model.architecture(),
+                      model.description()});
     }
-    out << table.Render(session.color(), session.io().width);
+    out << session.RenderListing(listing, session.io().width);
   }
   out << std::flush;
-  if (session.format() == OutputFormat::kTable && response.models_size() == 0) {
+  if (session.is_table() && response.models_size() == 0) {
     session.Note("No model is offered: there is none under the server's model roots.");
   }
   return kExitOk;

@@ -6,6 +6,7 @@
 #include "base/time.h"
 #include "cli/commands/commands.h"
 #include "cli/errors.h"
+#include "cli/listing.h"
 #include "cli/run_text.h"
 #include "cli/sanitize.h"
 #include "cli/table.h"
@@ -29,6 +30,8 @@ absl::StatusOr<int> ListRegisteredModels(Session& session, const ListRegisteredM
   if (flags.limit < 1 || flags.limit > kMaxListed) {
     return UsageError(absl::StrCat("--limit must be from 1 to ", kMaxListed, "."));
   }
+  Listing listing({"NAME", "VERSION", "OWNER", "AGE"}, {"CREATED"});
+  FT_RETURN_IF_ERROR(session.CheckColumns(listing));
   FT_ASSIGN_OR_RETURN(Client* const client, session.GetClient());
   // One answer, as if the whole listing were one page.
   v1::ListRegisteredModelsResponse all;
@@ -48,17 +51,17 @@ absl::StatusOr<int> ListRegisteredModels(Session& session, const ListRegisteredM
     for (const v1::RegisteredModel& model : all.models()) session.PrintMessage(model);
   } else if (session.format() == OutputFormat::kName) {
     for (const v1::RegisteredModel& model : all.models()) out << Sanitize(ModelName(model)) << "\n";
-  } else if (!session.PrintMessage(all) && all.models_size() > 0) {
+  } else if (!session.PrintMessage(all)) {
     const absl::Time now = session.io().clock.Now();
-    Table table({"NAME", "VERSION", "OWNER", "AGE"});
     for (const v1::RegisteredModel& model : all.models()) {
-      table.AddRow({ModelName(model), absl::StrCat(model.latest_version()), model.owner(),
-                    FormatAge(now - FromProtoTime(model.create_time()))});
+      listing.AddRow({ModelName(model), absl::StrCat(model.latest_version()), model.owner(),
+                      FormatAge(now - FromProtoTime(model.create_time())),
+                      FormatUtc(FromProtoTime(model.create_time()))});
     }
-    out << table.Render(session.color());
+    out << session.RenderListing(listing);
   }
   out << std::flush;
-  if (session.format() == OutputFormat::kTable) {
+  if (session.is_table()) {
     if (all.models_size() == 0) {
       session.Note(
           "No registered models. One comes into being when its first run completes: finetune run "
