@@ -6,6 +6,7 @@
 
 #include "artifacts/beneath.h"
 #include "artifacts/manifest.h"
+#include "base/hash.h"
 #include "base/status.h"
 
 namespace finetuned {
@@ -75,6 +76,7 @@ class Walker {
     auto hashes = std::make_shared<Hashes>();
     hashes->folder = folder;
     for (const Manifest::File& file : manifest->files) hashes->by_path[file.path] = file.sha256;
+    hashes->by_path[kManifestName] = Sha256Hex(*text);
     hashes_ = std::move(hashes);
   }
 

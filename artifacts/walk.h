@@ -16,8 +16,8 @@ struct WalkEntry {
   std::string path;
   bool is_folder = false;
   int64_t size_bytes = 0;
-  // As the manifest of the published folder has it that the file lies in; empty without one, and
-  // for the manifest itself.
+  // As the manifest of the published folder has it that the file lies in, and of the manifest as it
+  // is; empty without one.
   std::string sha256;
 };
 

@@ -84,9 +84,10 @@ TEST_F(WalkTest, HashesComeFromThePublishedFolder) {
     const auto entries = Walk(*store_, options_);
     ASSERT_TRUE(entries.ok()) << entries.status();
     for (const WalkEntry& entry : *entries) {
-      const std::string expected = entry.path == "a/one"        ? Sha256Hex("1")
-                                   : entry.path == "a/two/deep" ? Sha256Hex("2")
-                                                                : "";
+      const std::string expected = entry.path == "a/one"             ? Sha256Hex("1")
+                                   : entry.path == "a/two/deep"      ? Sha256Hex("2")
+                                   : entry.path == "a/manifest.json" ? Sha256Hex(manifest)
+                                                                     : "";
       EXPECT_EQ(entry.sha256, expected) << entry.path << " in " << path;
     }
   }

@@ -228,6 +228,16 @@ TEST_F(Artifacts, AFileThatCannotBeWrittenIsNamed) {
   EXPECT_THAT(Err(), HasSubstr(folder_ + "/to"));
 }
 
+TEST_F(Artifacts, AFileThatIsNotThereIsNotTakenForTheRun) {
+  server_.list_artifacts = [](const v1::ListArtifactsRequest&, v1::ListArtifactsResponse*) {
+    return MakeError(absl::StatusCode::kNotFound, "ARTIFACT_NOT_FOUND",
+                     "path: there is no artifact x");
+  };
+  EXPECT_EQ(Download("x"), kExitNotFound);
+  EXPECT_THAT(Err(), HasSubstr("There is no such file or folder."));
+  EXPECT_THAT(Err(), HasSubstr("finetune artifacts list first -r"));
+}
+
 TEST_F(Artifacts, NothingToDownloadIsNotFound) {
   files_.clear();
   EXPECT_EQ(Download(kFolder), kExitNotFound);

@@ -238,7 +238,6 @@ TEST_F(Complete, IsSilentAndQuickWhenSomethingIsWrong) {
                                              {"__complete", "nonsense"},
                                              {"__complete", "runs", "--bogus"},
                                              {"__complete", "runs", "--server", "nowhere"},
-                                             {"__complete", "runs", "--server", "192.0.2.1:7070"},
                                              {"__complete", "runs", "--token-file", "/none"},
                                              {"__complete", "runs", "--context", "none"}}) {
     EXPECT_EQ(Press(words), "");

@@ -94,6 +94,26 @@ TEST(BuildCreateRequest, ARecipeIsThereOnlyWhereAFlagSaysSomething) {
             v1::Recipe::DECOUPLED_LION);
 }
 
+TEST(BuildCreateRequest, WhatWasResolvedFromAnotherValueGoesWithIt) {
+  // As the server has echoed it for a run that is to be made again.
+  v1::CreateRunRequest base;
+  v1::Recipe& recipe = *base.mutable_run()->mutable_spec()->mutable_recipe();
+  recipe.set_batch_size(8);
+  recipe.set_micro_batch_size(8);
+  recipe.mutable_lora()->set_rank(16);
+  recipe.mutable_lora()->set_alpha(32);
+  CreateFlags flags;
+  flags.recipe.batch_size = 4;
+  flags.recipe.lora_rank = 2;
+  const auto changed = BuildCreateRequest(flags, "/home/a", "g", base);
+  EXPECT_EQ(changed->run().spec().recipe().ShortDebugString(), "batch_size: 4 lora { rank: 2 }");
+  recipe.set_micro_batch_size(2);
+  recipe.mutable_lora()->set_alpha(5);
+  const auto kept = BuildCreateRequest(flags, "/home/a", "g", base);
+  EXPECT_EQ(kept->run().spec().recipe().ShortDebugString(),
+            "batch_size: 4 micro_batch_size: 2 lora { rank: 2 alpha: 5 }");
+}
+
 TEST(BuildCreateRequest, RecipeWordsThatAreNoneAreNamed) {
   for (const auto& [set, flag] : std::vector<std::pair<std::string RecipeFlags::*, std::string>>{
            {&RecipeFlags::schedule, "--schedule"},

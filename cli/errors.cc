@@ -175,7 +175,14 @@ Explanation ExplainServerError(const absl::Status& status, const ErrorContext& c
               {},
               "The token's role, or the server's configuration, does not allow it.",
               "finetune context view   (shows which token is used)"};
-    case absl::StatusCode::kNotFound: return ExplainNotFound(message, context);
+    case absl::StatusCode::kNotFound:
+      if (ErrorReason(status) == "ARTIFACT_NOT_FOUND") {
+        return {"There is no such file or folder.",
+                {message},
+                "",
+                absl::StrCat("finetune artifacts list ", Sanitize(context.run), " -r")};
+      }
+      return ExplainNotFound(message, context);
     case absl::StatusCode::kAlreadyExists:
     case absl::StatusCode::kResourceExhausted:
     case absl::StatusCode::kFailedPrecondition:

@@ -23,6 +23,8 @@ absl::StatusOr<Enum> ParseName(const std::string& flag, const std::string& text,
 }
 
 void FillLora(const RecipeFlags& flags, v1::Lora* lora) {
+  // What was resolved from a rank goes with it.
+  if (flags.lora_rank && lora->alpha() == 2.0 * lora->rank()) lora->clear_alpha();
   if (flags.lora_rank) lora->set_rank(*flags.lora_rank);
   if (flags.lora_alpha) lora->set_alpha(*flags.lora_alpha);
   if (flags.lora_dropout) lora->set_dropout(*flags.lora_dropout);
@@ -41,6 +43,10 @@ bool IsGiven(const RecipeFlags& flags) {
 
 absl::Status FillRecipe(const RecipeFlags& flags, v1::Recipe* recipe) {
   using v1::Recipe;
+  // What was resolved from the size of a batch goes with it.
+  if (flags.batch_size && recipe->micro_batch_size() == recipe->batch_size()) {
+    recipe->clear_micro_batch_size();
+  }
   if (flags.batch_size) recipe->set_batch_size(*flags.batch_size);
   if (flags.micro_batch_size) recipe->set_micro_batch_size(*flags.micro_batch_size);
   if (!flags.schedule.empty()) {
