@@ -164,7 +164,7 @@ TEST_F(DoctorTest, LooksAtTheConfigurationFirst) {
   test_->variables["FINETUNED_CONTEXT"] = "none";
   EXPECT_EQ(Results(kExitFailure).at("configuration"), "failed");
   test_->variables.erase("FINETUNED_CONTEXT");
-  test_->variables["FINETUNED_SERVER"] = "192.0.2.1:7070";
+  test_->variables["FINETUNED_SERVER"] = "127.0.0.1:1";
   EXPECT_EQ(Results(kExitFailure).at("address"), "failed");
   EXPECT_EQ(Run({"doctor", "-o", "name"}), kExitUsage);
 }
