@@ -54,6 +54,10 @@ class BaseModel:
         path = self.folder / "catalogue.json"
         seed = _read_json(path).get("init_seed") if path.is_file() else None
         if not isinstance(seed, int):
+            if any(file.suffix in weights.PICKLES for file in self.folder.iterdir()):
+                raise TrainerError("PICKLED_WEIGHTS",
+                                   f"{self.folder} has its weights only as pickles (*.bin, *.pt), which are never opened "
+                                   "because loading one runs code. Save the model with safetensors.")
             raise TrainerError("MODEL_WITHOUT_WEIGHTS",
                                f"{self.folder} has no safetensors weights, and no catalogue.json "
                                "with an init_seed to make them from.")

@@ -15,7 +15,6 @@ from trainer.hub import Hub
 CONFIG = "config.json"
 MAX_DESCRIPTION_BYTES = 64 * 1024 * 1024  # each of configuration, tokenizer, index
 MAX_WEIGHTS_FILE_BYTES = 64 * 1024**3
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 class HubModel:
@@ -30,7 +29,7 @@ class HubModel:
             raise self._refused("UNSUPPORTED_MODEL", f"has no {CONFIG}, so it is not in the Transformers layout")
         if weights.SINGLE in files or weights.INDEX in files:
             return
-        if any(name.endswith(_PICKLES) for name in files):
+        if any(name.endswith(weights.PICKLES) for name in files):
             raise self._refused("PICKLED_WEIGHTS", "has its weights only as pickles (*.bin, *.pt), which are never "
                                 "opened because loading one runs code. Use a model or a copy of it with safetensors")
         raise self._refused("MODEL_WITHOUT_WEIGHTS", f"has neither {weights.SINGLE} nor {weights.INDEX}")

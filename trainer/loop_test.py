@@ -2,9 +2,10 @@
 
 import json
 import os
+from pathlib import Path
 
 from trainer import weights
-from trainer.errors import EXIT_DATA, EXIT_STOPPED, TrainerError
+from trainer.errors import EXIT_CONFIG, EXIT_DATA, EXIT_STOPPED, TrainerError
 from trainer.testing import FolderCase, RunFolder, of_type, pairs, write_lines
 
 PAUSE_AT = 4  # of 9 batches, in the middle of the second epoch
@@ -117,6 +118,35 @@ class ReportTest(FolderCase):
                 with self.assertRaises(TrainerError) as caught:
                     run.attempt()
                 self.assertEqual(caught.exception.code, "UNSUPPORTED_MODEL")
+                self.assertIn(word, caught.exception.message)
+
+    def test_weights_that_are_pickled_broken_or_missing(self):
+        def pickled(folder: Path) -> None:
+            (folder / "catalogue.json").unlink()
+            (folder / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+
+        def none(folder: Path) -> None:
+            (folder / "catalogue.json").unlink()
+
+        def cut(folder: Path) -> None:
+            (folder / weights.SINGLE).write_bytes((1000).to_bytes(8, "little") + b"{")
+
+        def shard(folder: Path) -> None:
+            (folder / weights.INDEX).write_text('{"weight_map": {"model.norm.weight": "model-00002.safetensors"}}')
+
+        def outside(folder: Path) -> None:
+            (folder / weights.INDEX).write_text('{"weight_map": {"model.norm.weight": "../../secret"}}')
+
+        for damage, code, word in ((pickled, "PICKLED_WEIGHTS", "safetensors"), (none, "MODEL_WITHOUT_WEIGHTS", "init_seed"),
+                                   (cut, "INVALID_WEIGHTS", "Copy it anew"),
+                                   (shard, "INVALID_WEIGHTS", "model-00002.safetensors"),
+                                   (outside, "INVALID_WEIGHTS", "outside its folder")):
+            with self.subTest(damage=damage.__name__):
+                run = RunFolder(self.folder / damage.__name__)
+                damage(run.models / "test" / "micro")
+                with self.assertRaises(TrainerError) as caught:
+                    run.attempt()
+                self.assertEqual((caught.exception.code, caught.exception.exit_status), (code, EXIT_CONFIG))
                 self.assertIn(word, caught.exception.message)
 
     def test_specs_that_do_not_fit_the_model(self):

@@ -20,6 +20,8 @@ from trainer.llama import Llama
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+# What torch.save writes. They are never opened: loading one runs code that it holds.
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def has_weights(folder: Path) -> bool:
@@ -28,8 +30,13 @@ def has_weights(folder: Path) -> bool:
 
 def load_model(model: Llama, folder: Path) -> None:
     """Fills `model` from a single or a sharded safetensors file in `folder`."""
+    files = files_in(folder)
+    absent = [file.name for file in files if not file.is_file()]
+    if absent:
+        raise TrainerError("INVALID_WEIGHTS", f"The weights in {folder} lack the file {', '.join(absent[:3])}. "
+                           "Copy the whole folder anew.")
     found: dict[str, Tensor] = {}
-    for file in files_in(folder):
+    for file in files:
         found.update(load_tensors(file))
     wanted = dict(model.named_parameters())
     # Llama checkpoints of old transformers carry the rotary table; tied ones may carry the head.
@@ -62,7 +69,7 @@ def load_tensors(file: Path) -> dict[str, Tensor]:
         with safe_open(file, framework="pt") as reader:
             return {name: reader.get_tensor(name) for name in reader.keys()}
     except (OSError, SafetensorError) as error:
-        raise TrainerError("INVALID_WEIGHTS", f"Cannot read {file}: {error}") from None
+        raise TrainerError("INVALID_WEIGHTS", f"Cannot read {file}: {error}. Copy it anew.") from None
 
 
 def encode(tensors: dict[str, Tensor]) -> bytes:
