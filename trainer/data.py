@@ -101,30 +101,37 @@ class Reader:
         return self._data
 
     def _read_examples(self, path: str, files: list[DataFile]) -> None:
+        """Checks every example before it tokenises the first: of a large file, checking takes minutes and tokenising
+        hours, and the last line may be the wrong one."""
+        if not self._each_example(files, lambda example, place: None):
+            self._report.add(problem("NO_EXAMPLES", path, file=path))
+        elif not self._report.counts:
+            self._each_example(files, self._add_example)
+
+    def _each_example(self, files: list[DataFile], take: Callable[[dict, dict], None]) -> int:
+        """Calls `take` with every good example and its place and reports the others; gives the number of both."""
         count = 0
         for file in files:
             read = _reader_of(file.name)
             if read is None:
                 self._report.add(problem("INVALID_FILE_EXTENSION", file.name, file=file.name))
-                return
+                return max(1, count)
             with open(file.path, "rb") as content:
                 for number, found in read(content, file.name):
                     count += 1
-                    self._take(found, {"file": file.name, "line": number})
+                    place = {"file": file.name, "line": number}
+                    fault = found if isinstance(found, Problem) else examples.check(found, **place)
+                    if fault is None:
+                        take(found, place)
+                    else:
+                        self._report.add(fault)
                     if count % 64 == 0:
                         self._check_stop()
-        if count == 0:
-            self._report.add(problem("NO_EXAMPLES", path, file=path))
-
-    def _take(self, found: object, place: dict) -> None:
-        """Adds an example, or reports what is wrong with it or with where it should be."""
-        fault = found if isinstance(found, Problem) else examples.check(found, **place)
-        if fault is not None:
-            self._report.add(fault)
-        elif not self._report.counts:  # tokens of data that will be refused are not needed
-            self._add_example(found, place)
+        return count
 
     def _add_example(self, example: dict, place: dict) -> None:
+        if self._report.counts:
+            return  # tokens of data that will be refused are not needed
         try:
             if "messages" in example:
                 ids, start = self._tokenizer.encode_chat(example["messages"])

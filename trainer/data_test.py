@@ -136,6 +136,11 @@ class JsonLinesErrorsTest(DataCase):
             {"code": "INVALID_EXAMPLE_TYPE", "count": 2, "lines": [8, 10]}])
         self.assertIn("INVALID_PROMPT_TYPE: 7 in the training data (the first 5)", error.message)
 
+    def test_nothing_is_tokenised_before_the_last_line_is_checked(self):
+        with mock.patch.object(ModelTokenizer, "encode_pair", side_effect=AssertionError("tokenised too early")):
+            error = self.failure(lines(*[GOOD] * 200, [1]))
+        self.assertEqual(error.details["problems"], [{"code": "INVALID_EXAMPLE_TYPE", "count": 1, "lines": [201]}])
+
     def test_files_that_hold_nothing_or_cannot_be_read(self):
         self.assertEqual(self.failure(b"").code, "NO_EXAMPLES")
         self.assertEqual(self.failure(b"\n \r\n").code, "NO_EXAMPLES")
