@@ -62,11 +62,12 @@ class Saved:
 
 
 class CheckpointWriter:
-    """Writes the checkpoints of one attempt into `folder`."""
+    """Writes the checkpoints of one attempt into `folder`; `custom_weights` is what it began with, if not the model."""
 
-    def __init__(self, folder: Path, base: BaseModel, identity: Identity) -> None:
+    def __init__(self, folder: Path, base: BaseModel, identity: Identity, custom_weights: Path | None = None) -> None:
         self._folder = folder
         self._base = base
+        self._beside = ((base.name, base.revision) if custom_weights is None else (str(custom_weights), None))
         self._identity = identity
         for stale in (*folder.glob(_TEMPORARY + "*"), *folder.glob(f"huggingface/{_TEMPORARY}*")):
             shutil.rmtree(stale)
@@ -106,8 +107,7 @@ class CheckpointWriter:
         """The files of a folder that PEFT's `from_pretrained` loads, with the tokenizer's."""
         files = {name: exported[name] for name in tokenizer.FILES if name in exported}
         files[lora.WEIGHTS] = weights.encode(dict(lora.adapters(learner.model)))
-        files[lora.CONFIG] = _json(lora.config_json(learner.recipe.lora, self._base.name,
-                                                   self._base.revision))
+        files[lora.CONFIG] = _json(lora.config_json(learner.recipe.lora, *self._beside))
         return files
 
     def _state(self, position: Position, guard: LossGuard) -> bytes:

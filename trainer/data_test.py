@@ -163,7 +163,8 @@ class JsonLinesErrorsTest(DataCase):
 
     def test_a_conversation_that_the_template_refuses(self):
         for template, why in (("{{ raise_exception('no systems here') }}", "no systems here"),
-                              ("{{ messages | length }}", "rewrites earlier turns")):
+                              ("{{ messages | length }}", "rewrites earlier turns"),
+                              ("{{ 1 + 'a' }}", "TypeError")):
             model = make_model(self.folder, "test/" + str(len(why)))
             config = model / "tokenizer_config.json"
             config.write_text(json.dumps({**json.loads(config.read_text()),

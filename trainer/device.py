@@ -32,15 +32,18 @@ class Device:
 
     def set_rng_states(self, states: dict[str, torch.Tensor]) -> None:
         torch.set_rng_state(states["rng.torch"])
-        if self.torch.type == "cuda":
+        if self.torch.type == "cuda" and "rng.cuda" in states:  # not in what a CPU has saved
             torch.cuda.set_rng_state(states["rng.cuda"], self.torch)
 
 
 def choose(precision: str) -> Device:
-    """The first GPU this process may use, or the CPU. AUTO is BFLOAT16 on a GPU that has it."""
+    """The first GPU this process may use, or the CPU. AUTO is BFLOAT16 on a GPU that has it.
+
+    Those do from compute capability 8.0 on; on older ones torch imitates it, slowly.
+    """
     gpu = torch.cuda.is_available()
     if precision == AUTO:
-        precision = BFLOAT16 if gpu and torch.cuda.is_bf16_supported() else FLOAT32
+        precision = BFLOAT16 if gpu and torch.cuda.get_device_capability(0) >= (8, 0) else FLOAT32
     return Device(torch.device("cuda", 0) if gpu else torch.device("cpu"), precision)
 
 

@@ -52,7 +52,7 @@ class LlamaConfig:
                 kv_heads=int(config.get("num_key_value_heads") or heads),
                 head_dim=int(config.get("head_dim") or int(config["hidden_size"]) // heads),
                 context_length=int(config["max_position_embeddings"]),
-                rope_theta=float(config.get("rope_theta", 10000.0)),
+                rope_theta=_rope_theta(config),
                 rms_norm_eps=float(config.get("rms_norm_eps", 1e-6)),
                 tied=bool(config.get("tie_word_embeddings", False)),
                 init_std=float(config.get("initializer_range", 0.02)))
@@ -76,11 +76,21 @@ def _refuse_unsupported(model: str, config: dict) -> None:
     if config.get("rope_scaling") is not None:
         raise _unsupported(model, "rope_scaling is set, and scaled rotary embeddings are not "
                            "implemented here")
+    parameters = config.get("rope_parameters") or {}
+    if not isinstance(parameters, dict) or not parameters.keys() <= {"rope_theta", "rope_type"} or (
+            parameters.get("rope_type", "default") != "default"):
+        raise _unsupported(model, "rope_parameters ask for more than rope_theta, and other rotary embeddings are not "
+                           "implemented here")
     for key in ("attention_bias", "mlp_bias", "quantization_config"):
         if config.get(key):
             raise _unsupported(model, f"{key} is set in config.json and not implemented here")
     if (activation := config.get("hidden_act", "silu")) != "silu":
         raise _unsupported(model, f"hidden_act is {activation}, and only silu is implemented")
+
+
+def _rope_theta(config: dict) -> float:
+    """Transformers 5 writes it into rope_parameters, earlier ones beside the other values."""
+    return float({"rope_theta": 10000.0, **config, **(config.get("rope_parameters") or {})}["rope_theta"])
 
 
 class RMSNorm(nn.Module):
@@ -99,12 +109,16 @@ def _rotate_half(x: Tensor) -> Tensor:
     return torch.cat((-x[..., half:], x[..., :half]), dim=-1)
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """Softmax attention; `mask` is added to the scores."""
-    if q.is_cuda:  # torch 2's kernel, which keeps no matrix of scores
-        q, k, mask = q.to(v.dtype), k.to(v.dtype), mask.to(v.dtype)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    if q.is_cuda:
+        return _attend_fused(q, k, v, mask)
     return torch.softmax(q @ k.transpose(2, 3) / math.sqrt(q.shape[-1]) + mask, dim=-1) @ v
+
+
+def _attend_fused(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """The same by torch 2's kernel, which keeps no matrix of scores; without a mask, each position sees those before."""
+    return F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v, attn_mask=mask, is_causal=mask is None)
 
 
 class Attention(nn.Module):
@@ -117,7 +131,7 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(config.hidden_size, keys, bias=False)
         self.o_proj = nn.Linear(queries, config.hidden_size, bias=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
         batch, length, _ = x.shape
         dim = self.config.head_dim
         groups = self.config.heads // self.config.kv_heads
@@ -159,7 +173,7 @@ class Layer(nn.Module):
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), cos, sin, mask)
         return x + self.mlp(self.post_attention_layernorm(x))
 
@@ -186,7 +200,12 @@ class Llama(nn.Module):
                 segments: Tensor | None = None) -> Tensor:
         """`positions` default to 0, 1, 2...; with `segments`, only equal numbers see each other."""
         cos, sin = self._rotations(ids, positions)
-        mask = _causal_mask(ids, segments)
+        mask = None
+        if not ids.is_cuda:
+            mask = _causal_mask(ids, segments)
+        elif segments is not None:  # made once in the type that all layers need: they may keep what they are given
+            half = torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else torch.float32
+            mask = _causal_mask(ids, segments).to(half)
         x = self.model.embed_tokens(ids)
         for layer in self.model.layers:
             x = layer(x, cos, sin, mask)

@@ -57,18 +57,20 @@ class Attempt:
         self._tokenizer = ModelTokenizer(base.folder, base.config.vocab_size)
         self._read_data(spec)
 
+        path = spec.custom_weights_path
+        self._custom_weights = catalogue.custom_weights(path) if path and self._needs_first_weights() else None
         chosen = device.choose(spec.recipe.precision)
         device.settle(spec.recipe.seed)
         self._recipe = dataclasses.replace(spec.recipe, precision=chosen.precision)
-        self._learner = Learner(self._first_weights(spec, base), self._recipe, spec.learning_rate,
+        self._learner = Learner(self._first_weights(base), self._recipe, spec.learning_rate,
                                 chosen)
         self._guard = LossGuard(self._plan.total)
         self._events.emit("model_initialized", model=spec.model, device=chosen.torch.type,
                           precision=chosen.precision, **_given(revision=base.revision))
-        identity = Identity(_digest(spec, self._recipe, self._context_length),
+        identity = Identity(_digest(spec, self._context_length),
                             self._rows.data.fingerprint(), self._learner.base_digest,
                             self._hub.revisions if self._hub else {})
-        self._writer = CheckpointWriter(self._environment.checkpoint_dir, base, identity)
+        self._writer = CheckpointWriter(self._environment.checkpoint_dir, base, identity, self._custom_weights)
         self._position = Position()
         if self._environment.resume_from is not None:
             self._resume(self._environment.resume_from, identity)
@@ -79,13 +81,15 @@ class Attempt:
         resumed = self._environment.resume_from
         return Hub(self._check_stop, checkpoint.hub_revisions(resumed) if resumed is not None else {})
 
-    def _first_weights(self, spec: RunSpec, base: catalogue.BaseModel) -> Llama:
+    def _needs_first_weights(self) -> bool:
+        return self._environment.resume_from is None or self._spec.recipe.lora is not None
+
+    def _first_weights(self, base: catalogue.BaseModel) -> Llama:
         """What the run begins with. Where it goes on from a checkpoint with all weights in it,
         those it began with no longer matter, and need not be there."""
-        if self._environment.resume_from is not None and not spec.recipe.lora:
+        if not self._needs_first_weights():
             return Llama(base.config)
-        path = spec.custom_weights_path
-        return base.load(catalogue.custom_weights(path) if path else None)
+        return base.load(self._custom_weights)
 
     def _read_data(self, spec: RunSpec) -> None:
         revisions: dict[str, str] = {}
@@ -209,11 +213,13 @@ def _context_length(spec: RunSpec, model_limit: int) -> int:
     return wanted
 
 
-def _digest(spec: RunSpec, recipe: Recipe, context_length: int) -> str:
+def _digest(spec: RunSpec, context_length: int) -> str:
     """Of all in the specification that decides how training goes on from a checkpoint.
 
-    Paths are left out: another worker may know the same files by other ones.
+    Paths are left out: another worker may know the same files by other ones. So is the precision: AUTO means
+    another one where the next worker has another device, and the run goes on there.
     """
+    recipe = dataclasses.replace(spec.recipe, precision=FLOAT32)
     decisive = [spec.model, spec.task_type, str(spec.training_duration), spec.learning_rate,
                 context_length]
     if recipe != Recipe(precision=FLOAT32):  # as in checkpoints from before there were recipes

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trainer import weights
 from trainer.errors import EXIT_CONFIG, EXIT_DATA, EXIT_STOPPED, TrainerError
+from trainer.llama import LlamaConfig
 from trainer.testing import FolderCase, RunFolder, of_type, pairs, write_lines
 
 PAUSE_AT = 4  # of 9 batches, in the middle of the second epoch
@@ -110,15 +111,26 @@ class ReportTest(FolderCase):
                              ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling"),
                              ({"attention_bias": True}, "attention_bias"),
                              ({"hidden_act": "gelu"}, "hidden_act"), ({"vocab_size": 9}, "vocab"),
-                             ({"num_key_value_heads": 3}, "num_key_value_heads")):
+                             ({"num_key_value_heads": 3}, "num_key_value_heads"),
+                             ({"rope_parameters": {"rope_theta": 1e4, "rope_type": "llama3", "factor": 8}},
+                              "rope_parameters"),
+                             ({"rope_parameters": [1]}, "rope_parameters")):
             with self.subTest(change=change):
-                run = RunFolder(self.folder / word)
+                run = RunFolder(self.folder / str(len(os.listdir(self.folder))))
                 path = run.models / "test" / "micro" / "config.json"
                 path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
                 with self.assertRaises(TrainerError) as caught:
                     run.attempt()
                 self.assertEqual(caught.exception.code, "UNSUPPORTED_MODEL")
                 self.assertIn(word, caught.exception.message)
+
+    def test_the_rotary_base_is_read_where_either_transformers_writes_it(self):
+        config = json.loads((RunFolder(self.folder / "run").models / "test" / "micro" / "config.json").read_text())
+        parameters = {"rope_theta": 500.0, "rope_type": "default"}
+        config.pop("rope_scaling", None)
+        for written, expected in ((config, 10000.0), ({**config, "rope_theta": 400.0}, 400.0),
+                                  ({**config, "rope_parameters": parameters}, 500.0)):
+            self.assertEqual(LlamaConfig.from_json("m", written).rope_theta, expected)
 
     def test_weights_that_are_pickled_broken_or_missing(self):
         def pickled(folder: Path) -> None:

@@ -66,11 +66,12 @@ def attach(model: Llama, lora: Lora, seed: int) -> None:
 
 
 def merged_weights(model: Llama) -> dict[str, Tensor]:
-    """The weights of the plain model that computes the same."""
+    """The weights of the plain model that computes the same; those made for it lie on the CPU, as a GPU may have no
+    room for a second set."""
     tensors: dict[str, Tensor] = {}
     for path, module in model.named_modules():
         if isinstance(module, LoraLinear):
-            tensors[path + ".weight"] = module.merged()
+            tensors[path + ".weight"] = module.merged().cpu()
     for name, parameter in model.named_parameters():
         if not name.endswith((".lora_A", ".lora_B")):
             tensors.setdefault(name, parameter)

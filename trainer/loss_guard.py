@@ -37,7 +37,7 @@ class LossGuard:
     def see(self, loss: float, batch: int) -> None:
         """Raises LOSS_SPIKE or HIGH_LOSS; `batch` is counted from 1 over the whole run."""
         if not math.isfinite(loss):
-            raise _error("LOSS_SPIKE", f"The training loss is {loss} at batch {batch}.")
+            raise diverged("LOSS_SPIKE", f"The training loss is {loss} at batch {batch}.")
         size = self._losses.maxlen
         if len(self._losses) == size:
             if self._cap is None:
@@ -45,12 +45,12 @@ class LossGuard:
             mean = sum(self._losses) / size
             self._outliers = self._outliers + 1 if loss >= MULTIPLIER * mean else 0
             if self._outliers > PATIENCE:
-                raise _error("LOSS_SPIKE", f"The training loss was {self._outliers} batches in a "
+                raise diverged("LOSS_SPIKE", f"The training loss was {self._outliers} batches in a "
                              f"row at least {MULTIPLIER:g} times its mean of {mean:.4g}; it is "
                              f"{loss:.4g} at batch {batch}.")
             high = sum(seen > self._cap for seen in self._losses)
             if batch >= 2 * size and high >= HIGH_SHARE * size:
-                raise _error("HIGH_LOSS", f"The training loss was above {self._cap:.4g} in {high} "
+                raise diverged("HIGH_LOSS", f"The training loss was above {self._cap:.4g} in {high} "
                              f"of the {size} batches before batch {batch}.")
         self._losses.append(loss)
 
@@ -63,7 +63,8 @@ class LossGuard:
         self._cap = None if state["cap"] is None else float(state["cap"])
 
 
-def _error(code: str, what: str) -> TrainerError:
+def diverged(code: str, what: str) -> TrainerError:
+    """The end of a run that no longer learns: LOSS_SPIKE or HIGH_LOSS."""
     kind = "a loss spike" if code == "LOSS_SPIKE" else "consistently high losses"
     return TrainerError(code, f"Training stopped due to {kind}. {what} {_ADVICE}",
                         exit_status=EXIT_DATA)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from trainer.loss_guard import diverged
 from trainer.recipe import ADAMW, Recipe
 
 LION_BETAS = (0.90, 0.95)
@@ -34,10 +35,13 @@ class Optimizer:
     def step(self, learning_rate: float, number: int) -> None:
         """Clips the gradients, updates the parameters and forgets the gradients.
 
-        `number` is the update's, counted from 1 over the whole run.
+        `number` is the update's, counted from 1 over the whole run. Raises LOSS_SPIKE and updates nothing where
+        a gradient is not finite: Lion would keep it for good, as a weight that no longer moves.
         """
-        if self._recipe.max_gradient_norm > 0:
-            nn.utils.clip_grad_norm_(self._parameters.values(), self._recipe.max_gradient_norm)
+        limit = self._recipe.max_gradient_norm
+        norm = nn.utils.clip_grad_norm_(self._parameters.values(), limit if limit > 0 else float("inf"))
+        if not torch.isfinite(norm):
+            raise diverged("LOSS_SPIKE", f"The norm of the gradients is {norm.item()} at batch {number}.")
         decay = self._recipe.weight_decay * learning_rate / self._peak
         for name, parameter in self._parameters.items():
             if parameter.grad is None:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from trainer import optimizers
+from trainer.errors import TrainerError
 from trainer.recipe import ADAMW, Recipe
 
 STEPS = 5
@@ -64,6 +65,18 @@ class OptimizersTest(unittest.TestCase):
         _, optimizer = train(Recipe(max_gradient_norm=0.5), [RATE])
         together = torch.cat([tensor.flatten() for tensor in optimizer.tensors.values()])
         self.assertAlmostEqual(float(together.norm()), 0.05 * 0.5, places=5)
+
+    def test_a_gradient_that_is_not_finite_ends_the_run_and_changes_nothing(self):
+        for limit in (0.0, 1.0):
+            mine = parameters()
+            optimizer = optimizers.make(mine, Recipe(max_gradient_norm=limit), RATE)
+            for parameter in mine.values():
+                parameter.grad = torch.full_like(parameter, float("inf"))
+            with self.assertRaisesRegex(TrainerError, "loss spike. The norm of the gradients is (inf|nan) at batch 7"):
+                optimizer.step(RATE, 7)
+            for name, before in parameters().items():
+                self.assertTrue(torch.equal(mine[name], before))
+                self.assertFalse(optimizer.tensors["momentum." + name].any())
 
     def test_state_moves_to_another_optimizer(self):
         for name in ("ADAMW", "DECOUPLED_LION"):

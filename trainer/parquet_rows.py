@@ -34,7 +34,9 @@ def read(file: BinaryIO, path: str) -> Iterator[Row]:
             for row in batch.to_pylist():
                 number += 1
                 yield number, _example(row, {"file": path, "line": number})
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+    except MemoryError:  # pyarrow's own is an ArrowException too, and no fault of the file
+        raise
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError, KeyError) as error:  # also by odd dates
         yield number + 1, problem("INVALID_PARQUET", _one_line(error), file=path,
                                   line=number + 1 if number else None)
 

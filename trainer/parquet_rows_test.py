@@ -48,6 +48,13 @@ class ParquetTest(FolderCase):
         error = self.failure(self.write([{"messages": "[oops"}]))
         self.assertEqual(error.code, "INVALID_JSON_VALUE")
 
+    def test_values_of_odd_types(self):
+        for kind in ("ns", "us"):  # the first cannot be read without pandas
+            column = pyarrow.array([1], pyarrow.timestamp(kind))
+            path = self.folder / f"{kind}.parquet"
+            parquet.write_table(pyarrow.table({"prompt": column, "response": ["b"]}), path, version="2.6")
+            self.assertIn(self.failure(path).code, ("INVALID_PROMPT_TYPE", "INVALID_PARQUET"))
+
     def test_a_file_that_is_none_or_was_cut(self):
         whole = self.write(pairs(3000), "whole.parquet", row_group_size=1000).read_bytes()
         for name, content in (("none", b"prompt,response\n"), ("empty", b""),

@@ -2,10 +2,11 @@
 
 import json
 import os
+import unittest
 
 import torch
 
-from trainer import catalogue, lora, weights
+from trainer import catalogue, llama, lora, weights
 from trainer.errors import EXIT_STOPPED, TrainerError
 from trainer.testing import MICRO, FolderCase, RunFolder, of_type, pairs, write_lines
 
@@ -75,6 +76,8 @@ class RecipeRunTest(FolderCase):
             if number == 0:
                 expected = losses(events)
             self.assertEqual(losses(events), expected)
+            adapters = json.loads(next(second.checkpoints.glob("ep*-ba1")).joinpath(lora.CONFIG).read_text())
+            self.assertEqual((adapters["base_model_name_or_path"], adapters["revision"]), (str(full), None))
         os.rename(full, self.folder / "away")
         third = RunFolder(self.folder / "third",
                           custom_weights_path=str(first.checkpoints / "ep3-ba9"))
@@ -113,6 +116,23 @@ class RecipeRunTest(FolderCase):
         self.assertEqual(of_type(near, "model_initialized")[0]["precision"], "BFLOAT16")
         self.assertNotEqual(losses(near), losses(exact))
         self.assertAlmostEqual(losses(near)[0], losses(exact)[0], places=1)
+
+    def test_a_run_goes_on_where_the_device_means_another_precision(self):
+        run, _ = self.run_with("run", save_interval="1ba")
+        run.spec["recipe"] = {"precision": "BFLOAT16"}  # as AUTO is on a GPU
+        status, events = run.attempt(resume_from=run.checkpoints / "ep1-ba3")
+        self.assertEqual(status, 0)
+        self.assertEqual(of_type(events, "resumed")[0]["step"], 3)
+
+    @unittest.skipUnless(hasattr(torch.nn.functional, "scaled_dot_product_attention"), "torch 1 has no such kernel")
+    def test_the_fused_attention_of_gpus_computes_the_same(self):
+        generator = torch.Generator().manual_seed(1)
+        q, k, v = (torch.randn(2, 3, 8, 4, generator=generator) for _ in range(3))
+        ids = torch.zeros(2, 8, dtype=torch.long)
+        segments = torch.tensor([[1, 1, 1, 2, 2, 2, 2, 0], [1] * 8])
+        for mask, fused_mask in ((llama._causal_mask(ids, None), None),
+                                 (llama._causal_mask(ids, segments), llama._causal_mask(ids, segments))):
+            torch.testing.assert_close(llama._attend_fused(q, k, v, fused_mask), llama._attend(q, k, v, mask))
 
     def test_a_recipe_with_another_seed_shuffles_otherwise(self):
         _, one = self.run_with("one")

@@ -29,6 +29,7 @@ class ModelTokenizer:
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
             config_path = folder / "tokenizer_config.json"
             config = json.loads(config_path.read_bytes()) if config_path.is_file() else {}
+            template = _template_text(config.get("chat_template"), folder / "chat_template.jinja")
         except Exception as error:  # tokenizers raises bare Exception
             raise TrainerError("UNSUPPORTED_MODEL",
                                f"Cannot read the tokenizer in {folder}: {error}") from None
@@ -45,7 +46,7 @@ class ModelTokenizer:
         # What the tokenizer puts before every text by itself: for a Llama, its bos token.
         self.prefix: list[int] = [i for i in self._tokenizer.encode("").ids if i == self._bos_id]
         self.end: list[int] = [] if self.eos_id is None else [self.eos_id]
-        self._template = _compile(config.get("chat_template"), folder / "chat_template.jinja")
+        self._template = _compile(template)
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text` alone, without prefix or end."""
@@ -71,8 +72,10 @@ class ModelTokenizer:
         try:
             before = self._render(messages[:-1], True)
             full = self._render(messages, False)
-        except TemplateError as error:
-            raise ChatTemplateError(str(error)) from None
+        except MemoryError:
+            raise
+        except Exception as error:  # a template is a program, and fails as programs do
+            raise ChatTemplateError(f"{type(error).__name__}: {error}") from None
         if not full.startswith(before):
             raise ChatTemplateError("the template rewrites earlier turns when one is added")
         start = self.encode(before)
@@ -95,13 +98,17 @@ def _token(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _compile(template: object, beside: Path):
+def _template_text(template: object, beside: Path) -> str | None:
     if isinstance(template, list):  # several named templates
         named = {entry.get("name"): entry.get("template") for entry in template}
         template = named.get("default")
     if template is None and beside.is_file():
         template = beside.read_text("utf-8")
-    if not isinstance(template, str):
+    return template if isinstance(template, str) else None
+
+
+def _compile(template: str | None):
+    if template is None:
         return None
 
     def raise_exception(message: str) -> None:
