@@ -140,9 +140,12 @@ absl::StatusOr<bool> CertificateStore::Refresh(absl::Time now) {
   const std::string seen = set.ok() ? Sha256(absl::StrCat(set->cert, "|", set->key, "|", set->ca))
                                     : std::string(set.status().message());
   if (seen == seen_) return false;
+  if (!set.ok()) {
+    seen_ = seen;
+    return set.status();
+  }
+  FT_RETURN_IF_ERROR(Use(*set));  // not seen before it is in use: the next look tries again
   seen_ = seen;
-  if (!set.ok()) return set.status();
-  FT_RETURN_IF_ERROR(Use(*set));
   expire_time_ = set->expire_time;
   return true;
 }
@@ -152,10 +155,8 @@ absl::Status CertificateStore::Use(const Set& set) {
   const std::string name = absl::StrCat("set-", ++version_);
   const std::string folder = absl::StrCat(folder_, "/", name);
   FT_RETURN_IF_ERROR(MakeDirectories(folder, 0700));
-  const std::pair<const char*, std::string> files[] = {{"cert.pem", set.cert},
-                                                       {"key.pem", set.key},
-                                                       {"ca.pem", set.ca},
-                                                       {"pair.pem", set.key + "\n" + set.cert}};
+  const std::pair<const char*, std::string> files[] = {
+      {"cert.pem", set.cert}, {"key.pem", set.key}, {"ca.pem", set.ca}};
   for (const auto& [file, content] : files) {
     if (content.size() > 1) {
       FT_RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(folder, "/", file), content, 0600));

@@ -45,8 +45,6 @@ class CertificateStore {
   std::string cert_path() const { return Path("cert.pem"); }
   std::string key_path() const { return Path("key.pem"); }
   std::string ca_path() const { return Path("ca.pem"); }
-  // Key and certificates in one file, as some servers want them.
-  std::string pair_path() const { return Path("pair.pem"); }
   // When the certificate expires; InfiniteFuture without one.
   absl::Time expire_time() const { return expire_time_; }
 

@@ -183,6 +183,14 @@ TEST_F(Artifacts, WhatArrivesSpoiledIsNeverKeptUnderItsName) {
   EXPECT_EQ(Content("to"), weights_);
   std::filesystem::remove(folder_ + "/to");
   Reset();
+  // Without a hash nothing tells whether it is of another file.
+  with_hashes_ = false;
+  ASSERT_TRUE(WriteFileAtomically(folder_ + "/to.part", std::string(500, '?')).ok());
+  EXPECT_EQ(Download(path), kExitOk) << Err();
+  EXPECT_EQ(Content("to"), weights_);
+  with_hashes_ = true;
+  std::filesystem::remove(folder_ + "/to");
+  Reset();
   // Longer than the file: of another one.
   ASSERT_TRUE(WriteFileAtomically(folder_ + "/to.part", std::string(5000, '?')).ok());
   EXPECT_EQ(Download(path), kExitOk) << Err();

@@ -211,6 +211,8 @@ class Downloader {
     }
     PartFile part(target + ".part");
     FT_RETURN_IF_ERROR(part.Open(file.size_bytes()));
+    // Nothing would tell what an earlier call has left of another file.
+    if (file.sha256().empty()) FT_RETURN_IF_ERROR(part.Restart());
     const int64_t counted = progress_.bytes;
     // What an earlier call left may be of something else: once, all of it is fetched again.
     for (bool again = part.size() > 0;; again = false) {

@@ -147,16 +147,17 @@ grpc::ServerUnaryReactor* ArtifactService::ListArtifacts(grpc::CallbackServerCon
                                                caller.owner_id, "/", CanonicalBytes(canonical));
         const auto options = OptionsOf(core_, caller, *request, scope);
         if (!options.ok()) return done(options.status());
-        const bool accepted = files_.Submit([this, options = *options, scope, response, done] {
-          done(ListPage(core_, options, scope, response));
-        });
+        const bool accepted =
+            core_.files->Submit([this, options = *options, scope, response, done] {
+              done(ListPage(core_, options, scope, response));
+            });
         if (!accepted) done(downloads_.Stopping());
       });
 }
 
 grpc::ServerWriteReactor<v1::ReadArtifactResponse>* ArtifactService::ReadArtifact(
     grpc::CallbackServerContext* context, const v1::ReadArtifactRequest* request) {
-  return StartDownload(core_, &files_, &downloads_, context, Method("ReadArtifact"), *request);
+  return StartDownload(core_, core_.files, &downloads_, context, Method("ReadArtifact"), *request);
 }
 
 }  // namespace finetuned

@@ -7,24 +7,18 @@
 namespace finetuned {
 
 // Files that runs leave; proto/finetuned/v1/artifact_service.proto is its contract. Who may read is
-// decided on the executor of all calls; files are read on one of their own, so that a slow
-// filesystem holds up nothing else.
+// decided on the executor of all calls; files are read on the executor of files.
 class ArtifactService final : public v1::ArtifactService::CallbackService {
  public:
   static constexpr int kMaxDownloadsPerOwner = 16;
-  static constexpr int kFileThreads = 4;
   static constexpr size_t kPieceBytes = 512 << 10;
 
   explicit ArtifactService(const ServiceCore* core)
       : core_(*core),
-        files_(kFileThreads),
         downloads_(kMaxDownloadsPerOwner, "TOO_MANY_DOWNLOADS", "go on from the offset reached") {}
 
-  void Start() { files_.Start(); }
   // Ends all downloads resumably; new ones are refused. Called when the daemon shuts down.
   void EndStreams() { downloads_.Close(); }
-  // After the last call.
-  void Stop() { files_.Stop(); }
 
   grpc::ServerUnaryReactor* ListArtifacts(grpc::CallbackServerContext* context,
                                           const v1::ListArtifactsRequest* request,
@@ -34,7 +28,6 @@ class ArtifactService final : public v1::ArtifactService::CallbackService {
 
  private:
   const ServiceCore& core_;
-  Executor files_;
   StreamLimits downloads_;
 };
 

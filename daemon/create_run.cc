@@ -165,6 +165,19 @@ absl::Status FinishCreate(const ServiceCore& core, const Identity& caller, const
   return absl::OkStatus();
 }
 
+// Answers a create whose weights are not there. They may have been when the same request came
+// before; then its run is the answer, and otherwise `missing`.
+absl::Status Replay(const ServiceCore& core, const Identity& caller, const ValidRun& valid,
+                    const v1::CreateRunRequest& request, const absl::Status& missing,
+                    v1::Run* response) {
+  if (valid.request_id.empty() || request.validate_only()) return missing;
+  FT_ASSIGN_OR_RETURN(
+      const auto before,
+      core.reader->FindCreateRequest(caller.owner_id, valid.request_id, RequestHash(request)));
+  if (!before.has_value()) return missing;
+  return FinishCreate(core, caller, valid.name, valid.spec.register_to(), *before, response);
+}
+
 }  // namespace
 
 grpc::ServerUnaryReactor* RunService::CreateRun(grpc::CallbackServerContext* context,
@@ -175,23 +188,35 @@ grpc::ServerUnaryReactor* RunService::CreateRun(grpc::CallbackServerContext* con
         auto valid = ValidateCreateRun(*request, caller, core_.run_policy,
                                        GenerateName(request->run().spec()));
         if (!valid.ok()) return done(valid.status());
-        const absl::Status settled = SettleWeights(core_, caller, &*valid);
-        if (!settled.ok()) return done(settled);
-        if (request->validate_only()) return done(RehearseCreate(core_, caller, *valid, response));
-        NewRun run = ToNewRun(*valid, *request, caller, *core_.clock);
-        core_.create_batcher->Submit(
-            std::move(run), [this, caller, name = valid->name, model = valid->spec.register_to(),
-                             response, done](absl::StatusOr<Admission> admission) {
-              core_.dispatcher->Wake();
-              // Reading the run blocks, and this is the batcher's thread.
-              const bool accepted = core_.call.executor->Submit(
-                  [this, caller, name, model, response, done, admission = std::move(admission)] {
-                    done(FinishCreate(core_, caller, name, model, admission, response));
-                  });
-              if (!accepted) {
-                done(UnavailableError("OVERLOADED", "the daemon is stopping", absl::Seconds(1)));
-              }
+        if (valid->spec.custom_weights_path().empty()) {
+          return Create(caller, *valid, *request, response, done);
+        }
+        OnFiles(done, [this, caller, valid = *std::move(valid), request, response, done]() mutable {
+          const absl::Status settled = SettleWeights(core_, caller, &valid);
+          if (!settled.ok()) {
+            return done(Replay(core_, caller, valid, *request, settled, response));
+          }
+          Create(caller, valid, *request, response, done);
+        });
+      });
+}
+
+void RunService::Create(const Identity& caller, const ValidRun& valid,
+                        const v1::CreateRunRequest& request, v1::Run* response, const Done& done) {
+  if (request.validate_only()) return done(RehearseCreate(core_, caller, valid, response));
+  NewRun run = ToNewRun(valid, request, caller, *core_.clock);
+  core_.create_batcher->Submit(
+      std::move(run), [this, caller, name = valid.name, model = valid.spec.register_to(), response,
+                       done](absl::StatusOr<Admission> admission) {
+        core_.dispatcher->Wake();
+        // Reading the run blocks, and this is the batcher's thread.
+        const bool accepted = core_.call.executor->Submit(
+            [this, caller, name, model, response, done, admission = std::move(admission)] {
+              done(FinishCreate(core_, caller, name, model, admission, response));
             });
+        if (!accepted) {
+          done(UnavailableError("OVERLOADED", "the daemon is stopping", absl::Seconds(1)));
+        }
       });
 }
 

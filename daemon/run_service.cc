@@ -167,8 +167,15 @@ grpc::ServerUnaryReactor* RunService::ReadRunLog(grpc::CallbackServerContext* co
                                                  v1::ReadRunLogResponse* response) {
   return HandleUnary(core_.call, context, Method("ReadRunLog"),
                      [=](const Identity& caller, const Done& done) {
-                       done(ReadLog(core_, caller, *request, response));
+                       OnFiles(done, [=] { done(ReadLog(core_, caller, *request, response)); });
                      });
+}
+
+void RunService::OnFiles(const Done& done, std::function<void()> task) {
+  if (core_.files->Submit(std::move(task))) return;
+  done(UnavailableError("OVERLOADED",
+                        "the daemon is stopping or has too many calls waiting for files",
+                        absl::Seconds(1)));
 }
 
 grpc::ServerUnaryReactor* RunService::GetQuota(grpc::CallbackServerContext* context,

@@ -11,7 +11,8 @@
 namespace finetuned {
 
 // RunService (proto/finetuned/v1/run_service.proto says what each call means). Handlers run on the
-// executor; nothing blocks gRPC's threads.
+// executor; nothing blocks gRPC's threads. What is to be read from disks before a run is created is
+// read on the executor of files.
 class RunService final : public v1::RunService::CallbackService {
  public:
   static constexpr int kMaxWatchesPerOwner = 64;
@@ -66,6 +67,11 @@ class RunService final : public v1::RunService::CallbackService {
 
  private:
   static const google::protobuf::MethodDescriptor* Method(const char* name);
+  // Runs the task, which is to call `done`, where files are read; or calls it with UNAVAILABLE.
+  void OnFiles(const Done& done, std::function<void()> task);
+  // Admits the run, or tells what would come of it, and answers.
+  void Create(const Identity& caller, const ValidRun& valid, const v1::CreateRunRequest& request,
+              v1::Run* response, const Done& done);
 
   const ServiceCore& core_;
   StreamLimits streams_;

@@ -29,6 +29,7 @@
 namespace finetuned {
 namespace {
 
+constexpr int kFileThreads = 4;
 constexpr absl::Duration kReapInterval = absl::Seconds(1);
 constexpr absl::Duration kHubPollInterval = absl::Milliseconds(250);
 constexpr absl::Duration kReadinessInterval = absl::Seconds(2);
@@ -83,6 +84,7 @@ struct Server::State {
         loop_transitions(loop_pool.get(), TransitionOptions()),
         authenticator(&identity, &RealClock::Get()),
         executor(config.read_connections()),
+        files(kFileThreads),
         dispatcher(&dispatch_leases, &RealClock::Get()),
         create_batcher(BatchOptions<NewRun, Admission>("create"),
                        [this](const auto& items) { return admission.Admit(items); }),
@@ -159,7 +161,7 @@ struct Server::State {
   TransitionStore reports, completions, transitions, loop_transitions;
   Catalogue catalogue;
   Authenticator authenticator;
-  Executor executor;
+  Executor executor, files;
   RunHub hub;
   Dispatcher dispatcher;
   ServiceCore core;
@@ -201,6 +203,7 @@ absl::Status Server::State::Build() {
                       Catalogue::Read({config.model_roots().begin(), config.model_roots().end()}));
   FT_RETURN_IF_ERROR(identity.EnsureEventPartitions());
   core.call = {&authenticator, &executor, &metrics, &RealClock::Get()};
+  core.files = &files;
   core.clock = &RealClock::Get();
   core.metrics = &metrics;
   core.hub = &hub;
@@ -254,7 +257,7 @@ absl::Status Server::State::StartListening() {
 
 void Server::State::StartLoops() {
   executor.Start();
-  artifact_service.Start();
+  files.Start();
   create_batcher.Start();
   report_batcher.Start();
   renew_batcher.Start();
@@ -297,7 +300,7 @@ void Server::State::Stop() {
   renew_batcher.Stop();
   complete_batcher.Stop();
   executor.Stop();
-  artifact_service.Stop();
+  files.Stop();
   user_server.reset();
   worker_server.reset();
   metrics_listener.reset();

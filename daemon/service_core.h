@@ -23,6 +23,9 @@ namespace finetuned {
 // all.
 struct ServiceCore {
   CallContext call;
+  // Where a filesystem is waited for: one that is slow or gone holds up only those who asked for
+  // it.
+  Executor* files = nullptr;
   const Clock* clock = nullptr;
   Metrics* metrics = nullptr;
   RunHub* hub = nullptr;

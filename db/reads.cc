@@ -76,6 +76,23 @@ absl::StatusOr<int64_t> Reader::FindWeightsRun(const Viewer& viewer, const std::
   return id;
 }
 
+absl::StatusOr<std::optional<Admission>> Reader::FindCreateRequest(
+    int64_t owner_id, const std::string& request_id, const std::string& request_hash) {
+  std::optional<Admission> found;
+  FT_RETURN_IF_ERROR(pool_.Read("find_create_request", [&](pqxx::transaction_base& tx) {
+    const auto rows =
+        tx.exec_prepared(kFindCreateRequest.name, owner_id, request_id, Bytes(request_hash));
+    if (!rows.empty()) {
+      found.emplace();
+      found->run_id = rows[0]["run_id"].as<int64_t>();
+      found->outcome = rows[0]["same"].as<bool>() ? Admission::Outcome::kReplayed
+                                                  : Admission::Outcome::kRequestIdReused;
+    }
+    return absl::OkStatus();
+  }));
+  return found;
+}
+
 absl::StatusOr<std::vector<Run>> Reader::GetRuns(const std::vector<int64_t>& run_ids) {
   std::vector<Run> runs;
   if (run_ids.empty()) return runs;

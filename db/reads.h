@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "db/admission.h"
 #include "db/pool.h"
 #include "queue/event.h"
 #include "queue/placement.h"
@@ -75,6 +76,11 @@ class Reader {
   // or are not its to see.
   absl::StatusOr<std::vector<int64_t>> FindRuns(const Viewer& viewer,
                                                 const std::vector<std::string>& names);
+  // The outcome (kReplayed or kRequestIdReused) and run of a CreateRun that came before under this
+  // request id; nothing when none did.
+  absl::StatusOr<std::optional<Admission>> FindCreateRequest(int64_t owner_id,
+                                                             const std::string& request_id,
+                                                             const std::string& request_hash);
   // The id of the run of that name whose weights the viewer may start from, deleted or not; 0 when
   // there is none.
   absl::StatusOr<int64_t> FindWeightsRun(const Viewer& viewer, const std::string& name);

@@ -361,13 +361,6 @@ CREATE TABLE public.tokens (
     CONSTRAINT tokens_token_hash_check CHECK ((length(token_hash) = 32))
 );
 
-CREATE SEQUENCE public.worker_sessions
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1;
-
 CREATE TABLE public.workers (
     worker_id bigint NOT NULL,
     name text NOT NULL,

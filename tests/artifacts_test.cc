@@ -97,8 +97,10 @@ class ArtifactsTest : public LifecycleTest {
     return content;
   }
 
-  absl::StatusOr<v1::Run> StartFrom(TestClient& client, const std::string& weights) {
+  absl::StatusOr<v1::Run> StartFrom(TestClient& client, const std::string& weights,
+                                    const std::string& request_id = "") {
     v1::CreateRunRequest request = ValidRequest(installation_);
+    request.set_request_id(request_id);
     request.mutable_run()->mutable_spec()->set_custom_weights_path(weights);
     return client.Create(request);
   }
@@ -289,6 +291,20 @@ TEST_F(ArtifactsTest, WeightsMustBeThereAndTheCallersToSee) {
   const absl::Status foreign = StartFrom(bob_, folder).status();
   EXPECT_EQ(ErrorReason(foreign), "WEIGHTS_NOT_FOUND");
   EXPECT_EQ(StoredCounts(installation_), before);
+}
+
+TEST_F(ArtifactsTest, ARepeatedCreateIsAnsweredWhenItsWeightsAreGone) {
+  const std::string folder = absl::StrCat(top_, "/", kCheckpoint);
+  const std::string request_id = "7e57ab1e-0000-4000-8000-000000000001";
+  const auto run = StartFrom(user_, folder, request_id);
+  ASSERT_TRUE(run.ok()) << run.status();
+  std::filesystem::remove_all(store_.Absolute(folder));
+  const auto again = StartFrom(user_, folder, request_id);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->name(), run->name());
+  EXPECT_EQ(ErrorReason(StartFrom(user_, folder + "/x", request_id).status()), "REQUEST_ID_REUSED");
+  EXPECT_EQ(ErrorReason(StartFrom(bob_, folder, request_id).status()), "WEIGHTS_NOT_FOUND");
+  EXPECT_EQ(ErrorReason(StartFrom(user_, folder).status()), "WEIGHTS_NOT_FOUND");
 }
 
 }  // namespace

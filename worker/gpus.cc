@@ -15,6 +15,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
 #include "artifacts/beneath.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -29,9 +30,51 @@ namespace {
 constexpr size_t kMaxOutputBytes = 64 << 10;
 constexpr int64_t kMiB = 1 << 20;
 
+// How long a killed program may take to end. One that waits for a broken device does not end at
+// all.
+constexpr absl::Duration kKillGrace = absl::Seconds(1);
+constexpr absl::Duration kReapInterval = absl::Milliseconds(5);
+
+// Whether the child has ended by then, and how.
+bool EndsBy(pid_t pid, absl::Duration end, int& status) {
+  const Clock& clock = RealClock::Get();
+  for (;;) {
+    if (waitpid(pid, &status, WNOHANG) != 0) return true;
+    if (clock.SinceBoot() >= end) return false;
+    absl::SleepFor(kReapInterval);
+  }
+}
+
+// The child that outlived its kill, of which there is one at most: no other is started beside it.
+class StuckChild {
+ public:
+  static StuckChild& Get() {
+    static StuckChild* child = new StuckChild;
+    return *child;
+  }
+  void Set(pid_t pid) ABSL_LOCKS_EXCLUDED(mutex_) {
+    MutexLock lock(mutex_);
+    pid_ = pid;
+  }
+  bool Lives() ABSL_LOCKS_EXCLUDED(mutex_) {
+    MutexLock lock(mutex_);
+    int status = 0;
+    if (pid_ != 0 && waitpid(pid_, &status, WNOHANG) != 0) pid_ = 0;
+    return pid_ != 0;
+  }
+
+ private:
+  Mutex mutex_;
+  pid_t pid_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
 // What a program writes to its standard output, and how it ends.
 absl::StatusOr<std::string> RunProgram(const std::string& program,
-                                       const std::vector<std::string>& arguments) {
+                                       const std::vector<std::string>& arguments,
+                                       absl::Duration limit) {
+  if (StuckChild::Get().Lives()) {
+    return absl::UnavailableError(program + " hangs since an earlier call and cannot be killed");
+  }
   int pipe_fds[2];
   if (pipe2(pipe_fds, O_CLOEXEC) != 0) return ErrnoError(errno, "cannot start", program);
   const OwnedFd read_end(pipe_fds[0]);
@@ -52,7 +95,7 @@ absl::StatusOr<std::string> RunProgram(const std::string& program,
   write_end.Reset();
 
   const Clock& clock = RealClock::Get();
-  const absl::Duration end = clock.SinceBoot() + kGpuQueryLimit;
+  const absl::Duration end = clock.SinceBoot() + limit;
   std::string output;
   bool late = false;
   for (;;) {
@@ -67,11 +110,13 @@ absl::StatusOr<std::string> RunProgram(const std::string& program,
     if (count <= 0 || output.size() > kMaxOutputBytes) break;
     output.append(buffer, static_cast<size_t>(count));
   }
-  if (late || output.size() > kMaxOutputBytes) kill(pid, SIGKILL);
   int status = 0;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  late = late || output.size() > kMaxOutputBytes || !EndsBy(pid, end, status);
+  if (late) {
+    kill(pid, SIGKILL);
+    if (!EndsBy(pid, clock.SinceBoot() + kKillGrace, status)) StuckChild::Get().Set(pid);
+    return absl::DeadlineExceededError(program + " gives no answer");
   }
-  if (late) return absl::DeadlineExceededError(program + " gives no answer");
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
     return absl::UnavailableError(absl::StrCat(program, " fails: ", output.substr(0, 200)));
   }
@@ -102,11 +147,12 @@ absl::StatusOr<std::vector<Gpu>> ParseGpus(const std::string& text) {
   return gpus;
 }
 
-absl::StatusOr<std::vector<Gpu>> QueryGpus(const std::string& program) {
-  FT_ASSIGN_OR_RETURN(
-      const std::string output,
-      RunProgram(program, {"--query-gpu=index,name,memory.total,memory.used,utilization.gpu",
-                           "--format=csv,noheader,nounits"}));
+absl::StatusOr<std::vector<Gpu>> QueryGpus(const std::string& program, absl::Duration limit) {
+  FT_ASSIGN_OR_RETURN(const std::string output,
+                      RunProgram(program,
+                                 {"--query-gpu=index,name,memory.total,memory.used,utilization.gpu",
+                                  "--format=csv,noheader,nounits"},
+                                 limit));
   return ParseGpus(output);
 }
 

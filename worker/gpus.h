@@ -28,10 +28,12 @@ struct Gpu {
 // --format=csv,noheader,nounits`. INVALID_ARGUMENT for another text. Pure.
 absl::StatusOr<std::vector<Gpu>> ParseGpus(const std::string& text);
 
-// Runs the program, for at most kGpuQueryLimit. NOT_FOUND when there is none of that name;
-// DEADLINE_EXCEEDED; UNAVAILABLE with its words when it fails.
+// Runs the program, for at most `limit` and a second to end it. NOT_FOUND when there is none of
+// that name; DEADLINE_EXCEEDED; UNAVAILABLE with its words when it fails, or while an earlier one
+// hangs that cannot be killed.
 inline constexpr absl::Duration kGpuQueryLimit = absl::Seconds(10);
-absl::StatusOr<std::vector<Gpu>> QueryGpus(const std::string& program);
+absl::StatusOr<std::vector<Gpu>> QueryGpus(const std::string& program,
+                                           absl::Duration limit = kGpuQueryLimit);
 
 // The type that runs ask for: of `NVIDIA H100 80GB HBM3`, `h100`; letters, digits and `-`. Pure.
 std::string GpuType(const std::string& name);

@@ -60,6 +60,13 @@ TEST_F(GpusTest, AProgramThatIsNotThereOrFailsIsToldApart) {
   EXPECT_FALSE(QueryGpus(Program("yes")).ok());
 }
 
+TEST_F(GpusTest, AProgramThatHangsIsEnded) {
+  for (const char* script : {"exec sleep 600", "exec sleep 600 >&-"}) {
+    EXPECT_TRUE(absl::IsDeadlineExceeded(QueryGpus(Program(script), absl::Seconds(1)).status()));
+  }
+  EXPECT_TRUE(QueryGpus(Program("exit 0")).ok());
+}
+
 TEST(GpuType, IsTheModelInOneWord) {
   for (const auto& [name, type] :
        std::vector<std::pair<std::string, std::string>>{{"NVIDIA H100 80GB HBM3", "h100"},

@@ -94,7 +94,7 @@ returning workers.session_id
 -- name: open_session
 -- The new session ends the one before of the same worker.
 insert into workers (name, session_id, boot_id, version, gpus, gpu_type, cpus, memory_bytes, labels)
-values ($1::text, nextval('worker_sessions'), $2::text, $3::text, $4::int, $5::text, $6::int, $7::bigint, $8::jsonb)
+values ($1::text, ('x0' || left(gen_random_uuid()::text, 8) || left(gen_random_uuid()::text, 7))::bit(64)::bigint, $2::text, $3::text, $4::int, $5::text, $6::int, $7::bigint, $8::jsonb)
 on conflict (name) do update set
   session_id = excluded.session_id, boot_id = excluded.boot_id, version = excluded.version, gpus = excluded.gpus,
   gpu_type = excluded.gpu_type, cpus = excluded.cpus, memory_bytes = excluded.memory_bytes, labels = excluded.labels,

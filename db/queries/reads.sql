@@ -20,6 +20,11 @@ select ordinal, run_id from found order by ordinal
 select run_id from runs
 where workspace_id = $1::bigint and name = $2::text and ($3::bool or owner_id = $4::bigint)
 
+-- name: find_create_request
+-- The run that this request has created already, and whether the request was the same.
+select run_id, request_hash = $3::bytea as same from create_requests
+where owner_id = $1::bigint and request_id = $2::uuid
+
 -- name: get_runs
 select r.run_id, w.name as workspace, o.email, r.name, r.uid, r.state, coalesce(r.stop_requested::text, '') as stop_requested,
        r.epoch, r.last_seq, r.shape_id, r.priority, r.queue_pos, r.create_time, r.update_time, r.start_time,
