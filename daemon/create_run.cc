@@ -108,14 +108,15 @@ NewRun ToNewRun(const ValidRun& valid, const v1::CreateRunRequest& request, cons
 absl::Status SettleWeights(const ServiceCore& core, const Identity& caller, ValidRun* valid) {
   const std::string given = valid->spec.custom_weights_path();
   if (given.empty()) return absl::OkStatus();
-  FT_ASSIGN_OR_RETURN(const WeightsSource source,
-                      FindCustomWeights(given, core.run_policy, caller.workspace));
-  valid->spec.set_custom_weights_path(source.path);
-  if (source.run.empty()) return absl::OkStatus();
-  FT_ASSIGN_OR_RETURN(valid->source_run_id,
-                      core.reader->FindWeightsRun(ViewerOf(caller), source.run));
-  valid->source_run = source.run;
-  if (valid->source_run_id == 0) return WeightsNotFound(given, "it is not there");
+  valid->source_run = RunOfWeights(given, core.run_policy.artifact_root, caller.workspace);
+  if (!valid->source_run.empty()) {
+    FT_ASSIGN_OR_RETURN(valid->source_run_id,
+                        core.reader->FindWeightsRun(ViewerOf(caller), valid->source_run));
+    // Nothing is looked at that the caller may not see.
+    if (valid->source_run_id == 0) return WeightsNotFound(given, "it is not there");
+  }
+  FT_ASSIGN_OR_RETURN(const std::string settled, FindCustomWeights(given, core.run_policy));
+  valid->spec.set_custom_weights_path(settled);
   return absl::OkStatus();
 }
 

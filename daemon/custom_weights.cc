@@ -1,5 +1,8 @@
 #include "daemon/custom_weights.h"
 
+#include <sys/stat.h>
+
+#include <cerrno>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -23,6 +26,10 @@ bool IsUnder(const std::string& path, const std::string& root) {
   return absl::StartsWith(path, absl::EndsWith(root, "/") ? root : root + "/");
 }
 
+std::string Relative(const std::string& path, const std::string& root) {
+  return std::string(absl::StripPrefix(absl::string_view(path).substr(root.size()), "/"));
+}
+
 std::string FolderOf(const std::string& path) { return path.substr(0, path.rfind('/')); }
 
 // The run that a path under the artifact root belongs to: `workspaces/{w}/runs/{run}/...`, or
@@ -40,7 +47,16 @@ absl::Status Unreadable(const absl::Status& status) {
                           absl::Seconds(5));
 }
 
-// OK when a folder holds weights.
+absl::Status NotAFolder(const std::string& shown) {
+  return WeightsNotFound(shown, absl::StrCat("it is a file, and neither a checkpoint's folder nor ",
+                                             ArtifactStore::kPointerName));
+}
+
+absl::Status NoWeights(const std::string& shown) {
+  return WeightsNotFound(shown, absl::StrCat("it holds none of ", absl::StrJoin(kWeights, ", ")));
+}
+
+// OK when a folder under the artifact root holds weights.
 absl::Status CheckFolder(const ArtifactStore& store, const std::string& folder,
                          const std::string& shown) {
   const auto entry = store.Head(folder);
@@ -49,16 +65,29 @@ absl::Status CheckFolder(const ArtifactStore& store, const std::string& folder,
     return Unreadable(entry.status());
   }
   if (!entry.ok()) return WeightsNotFound(shown, "it is not there");
-  if (!entry->is_folder) {
-    return WeightsNotFound(shown,
-                           absl::StrCat("it is a file, and neither a checkpoint's folder nor ",
-                                        ArtifactStore::kPointerName));
-  }
+  if (!entry->is_folder) return NotAFolder(shown);
   for (const char* name : kWeights) {
     const auto file = store.Head(absl::StrCat(folder, "/", name));
     if (file.ok() && !file->is_folder) return absl::OkStatus();
   }
-  return WeightsNotFound(shown, absl::StrCat("it holds none of ", absl::StrJoin(kWeights, ", ")));
+  return NoWeights(shown);
+}
+
+// The same of a folder under a data root, whose links are its owner's business, as for a worker.
+absl::Status CheckDataFolder(const std::string& folder, const std::string& shown) {
+  struct stat info;
+  if (stat(folder.c_str(), &info) != 0) {
+    const bool absent = errno == ENOENT || errno == ENOTDIR;
+    return absent ? WeightsNotFound(shown, "it is not there") : absl::OkStatus();
+  }
+  if (!S_ISDIR(info.st_mode)) return NotAFolder(shown);
+  for (const char* name : kWeights) {
+    const std::string file = absl::StrCat(folder, "/", name);
+    if (stat(file.c_str(), &info) == 0 ? S_ISREG(info.st_mode) : errno != ENOENT) {
+      return absl::OkStatus();
+    }
+  }
+  return NoWeights(shown);
 }
 
 // What the text file `latest-sharded-rank0.symlink` at `pointer` names: a folder beside it.
@@ -86,8 +115,13 @@ absl::Status WeightsNotFound(const std::string& path, const std::string& why) {
       {{"path", path.substr(0, 1024)}});
 }
 
-absl::StatusOr<WeightsSource> FindCustomWeights(const std::string& path, const RunPolicy& policy,
-                                                const std::string& workspace) {
+std::string RunOfWeights(const std::string& path, const std::string& artifact_root,
+                         const std::string& workspace) {
+  if (!absl::StartsWith(path, "/")) return RunOf(path, workspace);
+  return IsUnder(path, artifact_root) ? RunOf(Relative(path, artifact_root), workspace) : "";
+}
+
+absl::StatusOr<std::string> FindCustomWeights(const std::string& path, const RunPolicy& policy) {
   std::string root = policy.artifact_root;
   const bool absolute = absl::StartsWith(path, "/");
   const bool artifact = !absolute || IsUnder(path, root);
@@ -97,21 +131,21 @@ absl::StatusOr<WeightsSource> FindCustomWeights(const std::string& path, const R
       if (IsUnder(path, data_root) && data_root.size() > root.size()) root = data_root;
     }
     // A root that only workers have.
-    if (root.empty() || !FileExists(root)) return WeightsSource{path, ""};
+    if (root.empty() || !FileExists(root)) return path;
   }
   const ArtifactStore store(root);
-  std::string folder =
-      absolute ? std::string(absl::StripPrefix(absl::string_view(path).substr(root.size()), "/"))
-               : path;
+  std::string folder = absolute ? Relative(path, root) : path;
   const bool is_pointer = absl::EndsWith(folder, absl::StrCat("/", ArtifactStore::kPointerName));
   if (is_pointer) {
     FT_ASSIGN_OR_RETURN(folder, Follow(store, folder, path));
   }
-  FT_RETURN_IF_ERROR(CheckFolder(store, folder, path));
-  WeightsSource source;
-  source.path = !is_pointer ? path : absolute ? store.Absolute(folder) : folder;
-  if (artifact) source.run = RunOf(folder, workspace);
-  return source;
+  if (artifact) {
+    FT_RETURN_IF_ERROR(CheckFolder(store, folder, path));
+  } else {
+    FT_RETURN_IF_ERROR(CheckDataFolder(store.Absolute(folder), path));
+  }
+  if (!is_pointer) return path;
+  return absolute ? store.Absolute(folder) : folder;
 }
 
 }  // namespace finetuned

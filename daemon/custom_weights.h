@@ -10,19 +10,18 @@
 
 namespace finetuned {
 
-struct WeightsSource {
-  // The path for the specification: as it was given, and of a `latest-sharded-rank0.symlink` the
-  // folder that it named now, so that every attempt starts from the same weights.
-  std::string path;
-  // Name of the run that has left them, in the caller's workspace; empty where no run has.
-  std::string run;
-};
+// Name of the run of this workspace that has left what lies at `path`; empty where no run has.
+// Pure.
+std::string RunOfWeights(const std::string& path, const std::string& artifact_root,
+                         const std::string& workspace);
 
-// `path` has passed ValidateCreateRun. Reads the artifact root, and data roots that this host has:
-// of others the worker will judge. FAILED_PRECONDITION `WEIGHTS_NOT_FOUND` for what is not there or
-// holds no weights; UNAVAILABLE where the artifact root cannot be read now.
-absl::StatusOr<WeightsSource> FindCustomWeights(const std::string& path, const RunPolicy& policy,
-                                                const std::string& workspace);
+// The path for the specification: as it was given, and of a `latest-sharded-rank0.symlink` the
+// folder that it names now, so that every attempt starts from the same weights. `path` has passed
+// ValidateCreateRun, and the caller may see the run that it belongs to. Reads the artifact root,
+// and data roots that this host has: of others, and of what it may not read in them, the worker
+// will judge. FAILED_PRECONDITION `WEIGHTS_NOT_FOUND` for what is not there or holds no weights;
+// UNAVAILABLE where the artifact root cannot be read now.
+absl::StatusOr<std::string> FindCustomWeights(const std::string& path, const RunPolicy& policy);
 
 absl::Status WeightsNotFound(const std::string& path, const std::string& why);
 

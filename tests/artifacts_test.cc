@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "artifacts/manifest.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "finetuned/v1/artifact_service.grpc.pb.h"
 #include "tests/bad_input.h"
@@ -17,6 +18,7 @@ namespace finetuned {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 constexpr char kCheckpoint[] = "quick/checkpoints/ep1-ba3";
 
@@ -288,9 +290,26 @@ TEST_F(ArtifactsTest, WeightsMustBeThereAndTheCallersToSee) {
     ExpectCleanError(status);
   }
   // Somebody else's answer like what is not there.
-  const absl::Status foreign = StartFrom(bob_, folder).status();
-  EXPECT_EQ(ErrorReason(foreign), "WEIGHTS_NOT_FOUND");
+  for (const std::string& path : {folder, absl::StrCat(folder, "/model.safetensors"),
+                                  absl::StrCat(top_, "/quick/checkpoints/no-weights")}) {
+    const absl::Status foreign = StartFrom(bob_, path).status();
+    EXPECT_EQ(ErrorReason(foreign), "WEIGHTS_NOT_FOUND");
+    EXPECT_THAT(std::string(foreign.message()), HasSubstr("it is not there"));
+  }
   EXPECT_EQ(StoredCounts(installation_), before);
+}
+
+TEST_F(ArtifactsTest, DataRootsMayHoldLinks) {
+  const std::string root = installation_.data_root();
+  ASSERT_TRUE(MakeDirectories(root + "/blobs", 0755).ok());
+  ASSERT_TRUE(MakeDirectories(root + "/snapshot", 0755).ok());
+  ASSERT_TRUE(WriteFileAtomically(root + "/blobs/1", "weights", 0644).ok());
+  std::filesystem::create_symlink("../blobs/1", root + "/snapshot/model.safetensors");
+  std::filesystem::create_symlink("snapshot", root + "/current");
+  const auto run = StartFrom(user_, root + "/current");
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_EQ(run->spec().custom_weights_path(), root + "/current");
+  EXPECT_EQ(run->source_run(), "");
 }
 
 TEST_F(ArtifactsTest, ARepeatedCreateIsAnsweredWhenItsWeightsAreGone) {

@@ -213,7 +213,7 @@ def _csv_rows(file: BinaryIO, path: str) -> Iterator[csv_rows.Row]:
 def _parquet_rows(file: BinaryIO, path: str) -> Iterator[csv_rows.Row]:
     from trainer import parquet_rows  # loads pyarrow, which takes half a second
 
-    return parquet_rows.read(file, path)
+    return parquet_rows.read(file, path, MAX_LINE_BYTES)
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:

@@ -2,7 +2,7 @@ import pyarrow
 from pyarrow import parquet
 
 from trainer import parquet_rows, spec
-from trainer.data import Reader
+from trainer.data import MAX_LINE_BYTES, Reader
 from trainer.errors import TrainerError
 from trainer.testing import TINY, FolderCase, pairs, write_lines
 from trainer.tokenizer import ModelTokenizer
@@ -48,6 +48,15 @@ class ParquetTest(FolderCase):
         error = self.failure(self.write([{"messages": "[oops"}]))
         self.assertEqual(error.code, "INVALID_JSON_VALUE")
 
+    def test_a_value_beyond_the_limit(self):
+        long = "a" * (MAX_LINE_BYTES + 1)
+        chat = [{"role": "user", "content": "b"}, {"role": "assistant", "content": long}]
+        for name, rows in (("pair", [*pairs(100), {"prompt": long, "response": "b"}, *pairs(3)]),
+                           ("chat", [{"messages": CHAT}] * 100 + [{"messages": chat}])):
+            for dictionary in (True, False):
+                error = self.failure(self.write(rows, f"{name}.parquet", use_dictionary=dictionary))
+                self.assertEqual((error.code, error.details["line"]), ("LINE_TOO_LONG", 101))
+
     def test_values_of_odd_types(self):
         for kind in ("ns", "us"):  # the first cannot be read without pandas
             column = pyarrow.array([1], pyarrow.timestamp(kind))
@@ -70,5 +79,5 @@ class ParquetTest(FolderCase):
     def test_a_batch_of_rows_is_what_is_in_memory(self):
         path = self.write(pairs(parquet_rows.BATCH_ROWS + 1))
         with open(path, "rb") as file:
-            rows = parquet_rows.read(file, str(path))
+            rows = parquet_rows.read(file, str(path), MAX_LINE_BYTES)
             self.assertEqual(next(rows)[0], 1)
