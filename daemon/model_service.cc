@@ -2,11 +2,9 @@
 
 #include <algorithm>
 
-#include "absl/strings/str_cat.h"
 #include "base/time.h"
 #include "daemon/catalogue.h"
-#include "daemon/checker.h"
-#include "daemon/page_token.h"
+#include "daemon/id_page.h"
 #include "daemon/resource_name.h"
 #include "daemon/run_view.h"
 #include "db/registry.h"
@@ -47,28 +45,14 @@ v1::ModelVersion ToProto(const StoredModel& model, const StoredVersion& version)
 absl::Status ListPage(const ServiceCore& core, const Identity& caller,
                       const v1::ListRegisteredModelsRequest& request,
                       v1::ListRegisteredModelsResponse* response) {
-  Checker check;
-  const absl::Status parent = CheckParent(request.parent(), caller);
-  const auto page_size = PageSize(request.page_size());
-  check.AddAll(parent);
-  check.AddAll(page_size.status());
-  if (!check.violations().empty()) return InvalidArgument(check.violations());
-  FT_RETURN_IF_ERROR(parent);
-  const std::string scope =
-      absl::StrCat("registeredModels/", caller.workspace_id, "/", caller.owner_id);
-  int64_t before = 0;
-  if (!request.page_token().empty()) {
-    FT_ASSIGN_OR_RETURN(const std::vector<int64_t> at,
-                        ReadPageToken(core.page_token_key, scope, request.page_token(), 1));
-    before = at[0];
-  }
-  FT_ASSIGN_OR_RETURN(std::vector<int64_t> ids,
-                      core.registry->List(ViewerOf(caller), before, *page_size + 1));
-  if (static_cast<int>(ids.size()) > *page_size) {
-    ids.resize(*page_size);
-    response->set_next_page_token(MakePageToken(core.page_token_key, scope, {ids.back()}));
-  }
-  FT_ASSIGN_OR_RETURN(const std::vector<StoredModel> models, core.registry->Get(ids));
+  FT_ASSIGN_OR_RETURN(
+      const IdPage page,
+      ReadIdPage(core, caller, "registeredModels", request.parent(), request.page_size(),
+                 request.page_token(), [&](int64_t before, int count) {
+                   return core.registry->List(ViewerOf(caller), before, count);
+                 }));
+  response->set_next_page_token(page.next_page_token);
+  FT_ASSIGN_OR_RETURN(const std::vector<StoredModel> models, core.registry->Get(page.ids));
   for (const StoredModel& model : models) *response->add_models() = ToProto(model);
   return absl::OkStatus();
 }
