@@ -274,6 +274,14 @@ absl::StatusOr<v1::Run> Client::CreateRun(const v1::CreateRunRequest& request) {
 absl::StatusOr<v1::Run> Client::GetRun(const v1::GetRunRequest& request) {
   return rpc_->Call(&v1::RunService::Stub::GetRun, request);
 }
+absl::StatusOr<v1::Run> Client::PauseRun(const v1::PauseRunRequest& request) {
+  return rpc_->Call(&v1::RunService::Stub::PauseRun, request);
+}
+
+absl::StatusOr<v1::Run> Client::ResumeRun(const v1::ResumeRunRequest& request, bool* repeated) {
+  return rpc_->Call(&v1::RunService::Stub::ResumeRun, request, repeated);
+}
+
 absl::StatusOr<v1::Run> Client::UpdateRun(const v1::UpdateRunRequest& request, bool* repeated) {
   return rpc_->Call(&v1::RunService::Stub::UpdateRun, request, repeated);
 }

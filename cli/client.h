@@ -22,10 +22,11 @@ namespace finetuned::cli {
 // within the time limit. Errors are those of the service; DEADLINE_EXCEEDED when the time limit is
 // over; the mark of InterruptedError() after Ctrl-C.
 //
-// UpdateRun, DeleteRun and CancelRuns of an experiment do no harm twice, but the answer to the
-// second try may be about what the first one did, when only its answer was lost: ETAG_MISMATCH for
-// an etag that it changed, NOT_FOUND for a run that it deleted, no result for runs that it stopped.
-// They say whether there was more than one try, so that their caller can look.
+// UpdateRun, ResumeRun, DeleteRun and CancelRuns of an experiment do no harm twice, but the answer
+// to the second try may be about what the first one did, when only its answer was lost:
+// ETAG_MISMATCH for an etag that it changed, RUN_NOT_PAUSED for a run that it resumed, NOT_FOUND
+// for a run that it deleted, no result for runs that it stopped. They say whether there was more
+// than one try, so that their caller can look.
 class Client {
  public:
   static constexpr int kMaxTries = 4;
@@ -73,6 +74,8 @@ class Client {
   absl::StatusOr<v1::Run> CreateRun(const v1::CreateRunRequest& request);
   absl::StatusOr<v1::Run> GetRun(const v1::GetRunRequest& request);
   absl::StatusOr<v1::Run> UpdateRun(const v1::UpdateRunRequest& request, bool* repeated);
+  absl::StatusOr<v1::Run> PauseRun(const v1::PauseRunRequest& request);
+  absl::StatusOr<v1::Run> ResumeRun(const v1::ResumeRunRequest& request, bool* repeated);
   absl::Status DeleteRun(const v1::DeleteRunRequest& request, bool* repeated);
   absl::StatusOr<v1::ListRunsResponse> ListRuns(const v1::ListRunsRequest& request);
   absl::StatusOr<v1::CancelRunsResponse> CancelRuns(const v1::CancelRunsRequest& request,

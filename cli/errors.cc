@@ -108,14 +108,17 @@ Explanation ExplainRunState(const std::string& reason, const std::string& messag
   if (reason == "RUN_TERMINAL") {
     return {message,
             {},
-            "How a run is scheduled means nothing once it has ended; its labels can still change.",
-            absl::StrCat("finetune run update ", run, " --label key=value")};
+            "A run that has ended stays as it is; only its labels can still change.",
+            absl::StrCat("finetune run clone ", run, "   (makes another like it)")};
   }
   if (reason == "RUN_NOT_TERMINAL") {
     return {message,
             {},
             "Only a run that has ended can be deleted.",
             absl::StrCat("finetune run cancel ", run, ", and delete it once it is STOPPED")};
+  }
+  if (reason == "RUN_NOT_PAUSED" || reason == "RUN_STOPPING") {
+    return {message, {}, "Nothing was changed.", absl::StrCat("finetune run watch ", run)};
   }
   return {message,
           {},
@@ -126,7 +129,8 @@ Explanation ExplainRunState(const std::string& reason, const std::string& messag
 Explanation ExplainConflict(const absl::Status& status, const std::string& message,
                             const ErrorContext& context) {
   const std::string reason = ErrorReason(status);
-  if (reason == "RUN_TERMINAL" || reason == "RUN_NOT_TERMINAL" || reason == "ETAG_MISMATCH") {
+  if (reason == "RUN_TERMINAL" || reason == "RUN_NOT_TERMINAL" || reason == "RUN_NOT_PAUSED" ||
+      reason == "RUN_STOPPING" || reason == "ETAG_MISMATCH") {
     return ExplainRunState(reason, message, context);
   }
   if (status.code() == absl::StatusCode::kAlreadyExists) {
@@ -141,6 +145,11 @@ Explanation ExplainConflict(const absl::Status& status, const std::string& messa
                             "A slot frees when one of your active runs ends.",
                             "finetune quota   (shows the runs that hold it)"};
     AddQuotaDetails(status, explanation);
+    if (reason == "PAUSED_RUNS_QUOTA") {
+      explanation.why = "A place frees when one of your paused runs is resumed or canceled.";
+      explanation.next = "finetune run list --state paused";
+      return explanation;
+    }
     if (reason != "ACTIVE_RUNS_QUOTA" && explanation.details.empty()) {
       explanation.why = "The server limits how much one caller may have open.";
     }

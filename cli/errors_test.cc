@@ -86,7 +86,7 @@ TEST(RenderError, SaysWhatHelpsWhereAStateOrAnEtagDoesNotAllowIt) {
   EXPECT_THAT(text(absl::StatusCode::kFailedPrecondition, "RUN_NOT_TERMINAL"),
               HasSubstr("next:  finetune run cancel run-1, and delete it once it is STOPPED\n"));
   EXPECT_THAT(text(absl::StatusCode::kFailedPrecondition, "RUN_TERMINAL"),
-              HasSubstr("next:  finetune run update run-1 --label key=value\n"));
+              HasSubstr("next:  finetune run clone run-1"));
   EXPECT_THAT(text(absl::StatusCode::kAborted, "ETAG_MISMATCH"),
               HasSubstr("next:  finetune run get run-1 -o json"));
   context.run = "a;b";

@@ -135,6 +135,29 @@ void AddUpdate(Grammar& grammar, CLI::App& parent, const std::string& name) {
   Bind(grammar, command, flags, &UpdateRun);
 }
 
+void AddPause(Grammar& grammar, CLI::App& run) {
+  auto [command, flags] = AddCommand<PauseFlags>(
+      run, "pause", "Stop a run for a while: it keeps a checkpoint and holds nothing");
+  command->add_option("NAME", flags->name, "The run: its name, resource name or uid")->required();
+  command->add_option("--reason", flags->reason, "Shown in the event");
+  Bind(grammar, command, flags, &PauseRun);
+  BindName(grammar, run.add_subcommand("resume", "Let a paused run go on from its checkpoint"),
+           &ResumeRun);
+}
+
+void AddMetrics(Grammar& grammar, CLI::App& parent, const std::string& name) {
+  auto [command, flags] =
+      AddCommand<MetricsFlags>(parent, name, "Draw the losses of a run, or print its numbers");
+  command->add_option("NAME", flags->name, "The run: its name, resource name or uid")->required();
+  command
+      ->add_option("-m,--metric", flags->metrics,
+                   "A metric instead of the losses, e.g. lr; repeat, or a,b; `all` for every one")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  AddTableFlags(grammar, command);
+  Bind(grammar, command, flags, &ShowMetrics);
+}
+
 void AddDelete(Grammar& grammar, CLI::App& parent, const std::string& name) {
   auto [command, flags] = AddCommand<DeleteFlags>(
       parent, name, "Remove runs that have ended from every listing, for good; files stay");
@@ -322,7 +345,7 @@ Grammar::Grammar()
   app.set_help_flag("-h,--help", "Explain this command");
   AddGlobalFlags(app, global);
 
-  CLI::App* run = AddNoun(app, "run", "Runs: create, watch, look at, change, cancel");
+  CLI::App* run = AddNoun(app, "run", "Runs: create, watch, look at, change, pause, cancel");
   AddCreate(*this, *run, "create");
   AddClone(*this, *run, "clone");
   AddGet(*this, *run, "get");
@@ -334,7 +357,9 @@ Grammar::Grammar()
   CLI::App* checkpoints = run->add_subcommand("checkpoints", "List the checkpoints of a run");
   AddTableFlags(*this, checkpoints);
   BindName(*this, checkpoints, &ListCheckpoints);
+  AddMetrics(*this, *run, "metrics");
   AddUpdate(*this, *run, "update");
+  AddPause(*this, *run);
   AddCancel(*this, *run, "cancel");
   AddDelete(*this, *run, "delete");
   BindName(*this,

@@ -26,7 +26,9 @@ constexpr int kTypeWidth = 18;
 v1::Run::State StateAfter(v1::RunEvent::Type type, v1::Run::State before) {
   switch (type) {
     case v1::RunEvent::CREATED:
+    case v1::RunEvent::RESUME_REQUESTED:
     case v1::RunEvent::REQUEUED: return v1::Run::PENDING;
+    case v1::RunEvent::PAUSED: return v1::Run::PAUSED;
     case v1::RunEvent::STARTED:
     case v1::RunEvent::DATA_VALIDATED:
     case v1::RunEvent::MODEL_INITIALIZED:
@@ -111,7 +113,9 @@ std::string ProgressView::Above(const std::string& lines) {
 std::string ProgressView::OnEvent(const v1::RunEvent& event) {
   state_ = StateAfter(event.type(), state_);
   if (event.has_progress()) progress_ = event.progress();
-  if (event.type() == v1::RunEvent::REQUEUED) progress_.reset();
+  if (event.type() == v1::RunEvent::REQUEUED || event.type() == v1::RunEvent::PAUSED) {
+    progress_.reset();
+  }
   if (options_.mode == ProgressMode::kNone) return "";
   if (event.type() == v1::RunEvent::TRAIN_UPDATED) {
     if (options_.mode == ProgressMode::kBar) return Above("");

@@ -5,6 +5,7 @@
 #include "absl/strings/str_join.h"
 #include "base/time.h"
 #include "cli/run_text.h"
+#include "cli/sanitize.h"
 #include "cli/table.h"
 #include "cli/times.h"
 
@@ -138,6 +139,10 @@ std::string RunPage(const v1::Run& run, absl::Time now, bool color) {
   for (const auto& [key, value] : run.labels()) labels.push_back(key + "=" + value);
   std::sort(labels.begin(), labels.end());
   page.Add("Labels", absl::StrJoin(labels, ", "));
+  std::vector<std::string> links;
+  for (const auto& [name, link] : run.links()) links.push_back(name + ": " + link);
+  std::sort(links.begin(), links.end());
+  page.Add("Links", Sanitize(absl::StrJoin(links, ", ")));
   page.Add("Artifacts", run.artifact_path());
   if (!run.name().empty()) page.Add("Next", absl::StrJoin(NextCommands(run), "\n"));
   return page.Render(color);

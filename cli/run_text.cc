@@ -67,7 +67,9 @@ Style EventStyle(v1::RunEvent::Type type) {
     case v1::RunEvent::FAILED: return Style::kRed;
     case v1::RunEvent::CANCELED:
     case v1::RunEvent::REQUEUED:
+    case v1::RunEvent::PAUSED:
     case v1::RunEvent::STOP_REQUESTED: return Style::kYellow;
+    case v1::RunEvent::RESUME_REQUESTED:
     case v1::RunEvent::UPDATED: return Style::kBlue;
     default: return Style::kNone;
   }
@@ -185,6 +187,8 @@ std::string FailureAdvice(const v1::Failure& failure) {
     case v1::Failure::INFRASTRUCTURE:
       return "The worker or its host was lost too often: create the run again, and tell whoever "
              "runs the workers.";
+    case v1::Failure::STALLED:
+      return "The trainer hung again and again: its log says what it did last.";
     case v1::Failure::OUT_OF_MEMORY:
       return "Memory ran out: lower --context-length, or ask for more with --memory or --gpus.";
     default: return "";
@@ -208,6 +212,9 @@ std::vector<std::string> NextCommands(const v1::Run& run) {
     case v1::Run::STOPPED: return {"finetune run checkpoints " + name, "finetune run logs " + name};
     case v1::Run::RUNNING:
       return {"finetune run watch " + name, "finetune run logs -f " + name,
+              "finetune run pause " + name, "finetune run cancel " + name};
+    case v1::Run::PAUSED:
+      return {"finetune run resume " + name, "finetune run checkpoints " + name,
               "finetune run cancel " + name};
     default: return {"finetune run watch " + name, "finetune run cancel " + name};
   }

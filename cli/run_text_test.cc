@@ -11,6 +11,7 @@ namespace finetuned::cli {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 TEST(ShortName, IsTheLastSegmentWithoutControlCharacters) {
   EXPECT_EQ(ShortName("workspaces/w/runs/run-1"), "run-1");
@@ -123,6 +124,28 @@ TEST(RunPage, ShowsTheExperimentByPathAndName) {
   EXPECT_THAT(RunPage(run, absl::UnixEpoch(), false),
               HasSubstr("Experiment:  /Shared/tune\n"
                         "             workspaces/w/experiments/u-1\n"));
+}
+
+TEST(RunPage, ShowsTheLinksOfTheTrainer) {
+  v1::Run run;
+  (*run.mutable_links())["wandb"] = "https://wandb/1";
+  (*run.mutable_links())["mlflow"] = "https://mlflow/1";
+  EXPECT_THAT(RunPage(run, absl::UnixEpoch(), false),
+              HasSubstr("Links:  mlflow: https://mlflow/1, wandb: https://wandb/1\n"));
+}
+
+TEST(ProgressText, AnEstimateThatIsPastIsNotShown) {
+  const absl::Time now = absl::FromUnixSeconds(1700000000);
+  v1::Run run;
+  run.set_state(v1::Run::RUNNING);
+  run.mutable_progress()->set_step(5);
+  run.mutable_progress()->set_total_steps(10);
+  run.mutable_estimated_end_time()->set_seconds(absl::ToUnixSeconds(now) + 90);
+  EXPECT_THAT(ProgressText(run, now, true), HasSubstr("ETA"));
+  EXPECT_THAT(RunPage(run, now, false), HasSubstr("ETA"));
+  run.mutable_estimated_end_time()->set_seconds(absl::ToUnixSeconds(now) - 1);
+  EXPECT_THAT(ProgressText(run, now, true), Not(HasSubstr("ETA")));
+  EXPECT_THAT(RunPage(run, now, false), Not(HasSubstr("ETA")));
 }
 
 TEST(RunPage, SaysWhyARunWaits) {

@@ -209,6 +209,16 @@ grpc::ServerUnaryReactor* ScriptedServer::UpdateRun(grpc::CallbackServerContext*
                                                     v1::Run* response) {
   return Answer(context, update_run, request, response);
 }
+grpc::ServerUnaryReactor* ScriptedServer::PauseRun(grpc::CallbackServerContext* context,
+                                                   const v1::PauseRunRequest* request,
+                                                   v1::Run* response) {
+  return Answer(context, pause_run, request, response);
+}
+grpc::ServerUnaryReactor* ScriptedServer::ResumeRun(grpc::CallbackServerContext* context,
+                                                    const v1::ResumeRunRequest* request,
+                                                    v1::Run* response) {
+  return Answer(context, resume_run, request, response);
+}
 grpc::ServerUnaryReactor* ScriptedServer::DeleteRun(grpc::CallbackServerContext* context,
                                                     const v1::DeleteRunRequest* request,
                                                     google::protobuf::Empty* response) {

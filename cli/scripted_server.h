@@ -60,6 +60,8 @@ class ScriptedServer final : public v1::RunService::CallbackService {
   Handler<v1::CreateRunRequest, v1::Run> create_run;
   Handler<v1::GetRunRequest, v1::Run> get_run;
   Handler<v1::UpdateRunRequest, v1::Run> update_run;
+  Handler<v1::PauseRunRequest, v1::Run> pause_run;
+  Handler<v1::ResumeRunRequest, v1::Run> resume_run;
   Handler<v1::DeleteRunRequest, google::protobuf::Empty> delete_run;
   Handler<v1::ListRunsRequest, v1::ListRunsResponse> list_runs;
   Handler<v1::CancelRunsRequest, v1::CancelRunsResponse> cancel_runs;
@@ -104,6 +106,10 @@ class ScriptedServer final : public v1::RunService::CallbackService {
   grpc::ServerUnaryReactor* GetRun(grpc::CallbackServerContext*, const v1::GetRunRequest*,
                                    v1::Run*) override;
   grpc::ServerUnaryReactor* UpdateRun(grpc::CallbackServerContext*, const v1::UpdateRunRequest*,
+                                      v1::Run*) override;
+  grpc::ServerUnaryReactor* PauseRun(grpc::CallbackServerContext*, const v1::PauseRunRequest*,
+                                     v1::Run*) override;
+  grpc::ServerUnaryReactor* ResumeRun(grpc::CallbackServerContext*, const v1::ResumeRunRequest*,
                                       v1::Run*) override;
   grpc::ServerUnaryReactor* DeleteRun(grpc::CallbackServerContext*, const v1::DeleteRunRequest*,
                                       google::protobuf::Empty*) override;

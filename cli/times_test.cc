@@ -45,7 +45,8 @@ TEST(ParseTimePoint, ReadsEveryFormThatHelpNames) {
 }
 
 TEST(ParseTimePoint, RefusesWhatIsNoTime) {
-  for (const char* text : {"", "tomorrow", "2026-13-01", "2026-01-01T25:00:00Z", "01/31/2026"}) {
+  for (const char* text : {"", "tomorrow", "2026-13-01", "2026-01-01T25:00:00Z", "01/31/2026",
+                           "01-31-2026", "12:30:00", "01-31-2026 12:30:00"}) {
     EXPECT_EQ(ExitCodeOf(ParseTimePoint(text, kNow).status()), kExitUsage) << text;
   }
 }

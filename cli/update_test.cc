@@ -217,7 +217,7 @@ TEST_F(Update, SaysWhatCanStillChangeOnceARunHasEnded) {
   };
   EXPECT_EQ(Run({"run", "update", "run-1", "--priority", "low"}), kExitConflict);
   EXPECT_THAT(Err(), AllOf(HasSubstr("its labels can still change"),
-                           HasSubstr("next:  finetune run update run-1 --label key=value\n")));
+                           HasSubstr("next:  finetune run clone run-1")));
 }
 
 TEST_F(Update, ARefusalPointsToTheHelpOfItsCommand) {

@@ -5,22 +5,18 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "base/hash.h"
 #include "base/logging.h"
 #include "base/time.h"
 #include "base/uuid.h"
 #include "daemon/canonical.h"
 #include "daemon/custom_weights.h"
+#include "daemon/quota_error.h"
 #include "daemon/run_service.h"
 #include "daemon/run_view.h"
 
 namespace finetuned {
 namespace {
-
-// Runs that a refusal names. It travels in a header, of which clients take 8 KiB; GetQuota names
-// more.
-constexpr size_t kMaxShownHolders = 20;
 
 // A name for a run that was given none: what it trains, and enough at random to be unique.
 std::string GenerateName(const v1::RunSpec& spec) {
@@ -39,30 +35,6 @@ std::string RequestHash(const v1::CreateRunRequest& request) {
   v1::CreateRunRequest canonical = request;
   canonical.clear_request_id();
   return Sha256(CanonicalBytes(canonical));
-}
-
-absl::Status QuotaError(const ServiceCore& core, const Identity& caller, int active, int limit) {
-  core.metrics->QuotaRejected();
-  std::string holders;
-  if (auto names = core.reader->ActiveRuns(caller.owner_id); names.ok()) {
-    const bool more = names->size() > kMaxShownHolders;
-    if (more) names->resize(kMaxShownHolders);
-    holders = absl::StrCat(absl::StrJoin(*names, ", "), more ? ", and more" : "");
-  }
-  absl::Status status =
-      MakeError(absl::StatusCode::kResourceExhausted, "ACTIVE_RUNS_QUOTA",
-                absl::StrCat("you have ", active, " active runs and may have ", limit,
-                             ": wait for one to end or cancel one. They are: ", holders),
-                {{"quota", "active_runs"},
-                 {"limit", absl::StrCat(limit)},
-                 {"usage", absl::StrCat(active)},
-                 {"runs", holders}});
-  google::rpc::QuotaFailure failure;
-  auto* violation = failure.add_violations();
-  violation->set_subject("owner:" + caller.email);
-  violation->set_description(absl::StrCat("active_runs: ", active, " of ", limit));
-  AddDetail(status, failure);
-  return status;
 }
 
 absl::Status NameTakenError(const std::string& name) {
@@ -103,8 +75,8 @@ NewRun ToNewRun(const ValidRun& valid, const v1::CreateRunRequest& request, cons
   return run;
 }
 
-// Looks up the weights that the run is to start from and notes whose they are; those of a run that
-// the caller may not see are not there.
+// Looks up the weights that the run is to start from, unless that is not wanted, and notes whose
+// they are; those of a run that the caller may not see are not there.
 absl::Status SettleWeights(const ServiceCore& core, const Identity& caller, ValidRun* valid) {
   const std::string given = valid->spec.custom_weights_path();
   if (given.empty()) return absl::OkStatus();
@@ -115,6 +87,7 @@ absl::Status SettleWeights(const ServiceCore& core, const Identity& caller, Vali
     // Nothing is looked at that the caller may not see.
     if (valid->source_run_id == 0) return WeightsNotFound(given, "it is not there");
   }
+  if (!valid->spec.validate_inputs()) return absl::OkStatus();
   FT_ASSIGN_OR_RETURN(const std::string settled, FindCustomWeights(given, core.run_policy));
   valid->spec.set_custom_weights_path(settled);
   return absl::OkStatus();
@@ -134,7 +107,8 @@ absl::Status RehearseCreate(const ServiceCore& core, const Identity& caller, con
   }
   FT_ASSIGN_OR_RETURN(const auto quota,
                       core.reader->GetQuota(caller.owner_id, core.active_runs_limit));
-  if (quota.first >= quota.second) return QuotaError(core, caller, quota.first, quota.second);
+  if (quota.first >= quota.second)
+    return ActiveRunsQuotaError(core, caller.owner_id, caller.email, quota.first, quota.second);
   response->set_name(RunName(caller.workspace, valid.name));
   *response->mutable_spec() = valid.spec;
   for (const auto& [key, value] : valid.labels) (*response->mutable_labels())[key] = value;
@@ -160,7 +134,8 @@ absl::Status FinishCreate(const ServiceCore& core, const Identity& caller, const
     case Admission::Outcome::kNameTaken: return NameTakenError(name);
     case Admission::Outcome::kModelTaken: return ModelTakenError(model);
     case Admission::Outcome::kQuotaReached:
-      return QuotaError(core, caller, admission->active, admission->active_limit);
+      return ActiveRunsQuotaError(core, caller.owner_id, caller.email, admission->active,
+                                  admission->active_limit);
   }
   FT_ASSIGN_OR_RETURN(*response, ReadRun(core, admission->run_id));
   return absl::OkStatus();

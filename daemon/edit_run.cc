@@ -13,16 +13,6 @@ constexpr char kEditable[] =
 // Of an etag or a path that is shown.
 constexpr size_t kMaxShown = 64;
 
-// The run, if it is the caller's to change.
-absl::StatusOr<int64_t> FindOwnRun(const ServiceCore& core, const Identity& caller,
-                                   const std::string& name) {
-  FT_ASSIGN_OR_RETURN(const std::string last, ParseRunName(name, caller));
-  FT_ASSIGN_OR_RETURN(const std::vector<int64_t> ids,
-                      core.reader->FindRuns(OwnerOf(caller), {last}));
-  if (ids[0] == 0) return RunNotFound(last);
-  return ids[0];
-}
-
 // Takes the fields of the mask, and only those.
 absl::StatusOr<RunEdit> EditOf(const v1::UpdateRunRequest& request, const Identity& caller) {
   Checker check;
@@ -80,6 +70,15 @@ absl::Status Update(const ServiceCore& core, const Identity& caller,
 }
 
 }  // namespace
+
+absl::StatusOr<int64_t> FindOwnRun(const ServiceCore& core, const Identity& caller,
+                                   const std::string& name) {
+  FT_ASSIGN_OR_RETURN(const std::string last, ParseRunName(name, caller));
+  FT_ASSIGN_OR_RETURN(const std::vector<int64_t> ids,
+                      core.reader->FindRuns(OwnerOf(caller), {last}));
+  if (ids[0] == 0) return RunNotFound(last);
+  return ids[0];
+}
 
 grpc::ServerUnaryReactor* RunService::UpdateRun(grpc::CallbackServerContext* context,
                                                 const v1::UpdateRunRequest* request,

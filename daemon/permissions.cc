@@ -16,10 +16,11 @@ const std::map<std::string, std::set<std::string>>& RolePermissions() {
         "workspaces.read"}},
       {"user",
        {"runs.read", "quota.read", "workers.read", "models.read", "artifacts.read",
-        "workspaces.read", "runs.create", "runs.update", "runs.cancel", "runs.delete"}},
+        "workspaces.read", "runs.create", "runs.update", "runs.pause", "runs.cancel",
+        "runs.delete"}},
       {"admin",
        {"runs.read", "quota.read", "workers.read", "models.read", "artifacts.read",
-        "workspaces.read", "runs.create", "runs.update", "runs.cancel", "runs.delete",
+        "workspaces.read", "runs.create", "runs.update", "runs.pause", "runs.cancel", "runs.delete",
         "runs.prioritize", "workspaces.update", "workers.drain"}},
       {"worker", {"workers.session"}},
   };

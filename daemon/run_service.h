@@ -41,6 +41,12 @@ class RunService final : public v1::RunService::CallbackService {
   grpc::ServerUnaryReactor* CancelRuns(grpc::CallbackServerContext* context,
                                        const v1::CancelRunsRequest* request,
                                        v1::CancelRunsResponse* response) override;
+  grpc::ServerUnaryReactor* PauseRun(grpc::CallbackServerContext* context,
+                                     const v1::PauseRunRequest* request,
+                                     v1::Run* response) override;
+  grpc::ServerUnaryReactor* ResumeRun(grpc::CallbackServerContext* context,
+                                      const v1::ResumeRunRequest* request,
+                                      v1::Run* response) override;
   grpc::ServerUnaryReactor* ListRunEvents(grpc::CallbackServerContext* context,
                                           const v1::ListRunEventsRequest* request,
                                           v1::ListRunEventsResponse* response) override;
@@ -80,6 +86,10 @@ class RunService final : public v1::RunService::CallbackService {
 // The id of a run that the caller may see. INVALID_ARGUMENT, NOT_FOUND.
 absl::StatusOr<int64_t> FindRun(const ServiceCore& core, const Identity& caller,
                                 const std::string& name);
+
+// The id of a run that is the caller's to change. INVALID_ARGUMENT, NOT_FOUND.
+absl::StatusOr<int64_t> FindOwnRun(const ServiceCore& core, const Identity& caller,
+                                   const std::string& name);
 
 // A run as it is now, with the reason of its waiting.
 absl::StatusOr<v1::Run> ReadRun(const ServiceCore& core, int64_t run_id);

@@ -45,6 +45,7 @@ v1::Run ToProto(const Run& run) {
   scheduling->clear_max_run_time();
   if (run.max_run_seconds > 0) scheduling->mutable_max_run_time()->set_seconds(run.max_run_seconds);
   for (const auto& [key, value] : run.labels) (*proto.mutable_labels())[key] = value;
+  for (const auto& [name, page] : run.links) (*proto.mutable_links())[name] = page;
   proto.set_owner(run.owner_email);
   proto.set_state(static_cast<v1::Run::State>(run.state));
   proto.set_state_reason(run.state_reason);

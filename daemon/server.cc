@@ -73,6 +73,7 @@ struct Server::State {
         registry(read_pool.get()),
         edits(read_pool.get()),
         admission(create_pool.get(), QuotaLimitsOf(config)),
+        read_admission(read_pool.get(), QuotaLimitsOf(config)),
         loop_admission(loop_pool.get(), QuotaLimitsOf(config)),
         renewals(renew_pool.get(), times.reassign),
         dispatch_leases(dispatch_pool.get(), times.reassign),
@@ -156,7 +157,7 @@ struct Server::State {
   Listing listing;
   Registry registry;
   EditStore edits;
-  AdmissionStore admission, loop_admission;
+  AdmissionStore admission, read_admission, loop_admission;
   LeaseStore renewals, dispatch_leases, session_leases, loop_leases;
   TransitionStore reports, completions, transitions, loop_transitions;
   Catalogue catalogue;
@@ -214,6 +215,7 @@ absl::Status Server::State::Build() {
   core.listing = &listing;
   core.registry = &registry;
   core.edits = &edits;
+  core.admission = &read_admission;
   core.create_batcher = &create_batcher;
   core.report_batcher = &report_batcher;
   core.renew_batcher = &renew_batcher;

@@ -37,6 +37,8 @@ struct ServiceCore {
   Listing* listing = nullptr;
   Registry* registry = nullptr;
   EditStore* edits = nullptr;
+  // For runs that are admitted again.
+  AdmissionStore* admission = nullptr;
 
   Batcher<NewRun, Admission>* create_batcher = nullptr;
   Batcher<ReportItem, ReportResult>* report_batcher = nullptr;

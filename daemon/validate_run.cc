@@ -228,8 +228,6 @@ void CheckIdentityFields(RunSpec* spec, const Identity& caller, const std::strin
     CheckExperimentPath(spec->experiment_path(), check);
   }
   if (!spec->has_validate_inputs()) spec->set_validate_inputs(true);
-  check->Require(spec->validate_inputs(), "run.spec.validate_inputs",
-                 "must be true: the trainer always validates");
   check->Require(
       spec->data_prep_cluster_id().empty(), "run.spec.data_prep_cluster_id",
       "must be empty: tables are not read from a cluster here; export the data to JSONL");

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "artifacts/beneath.h"
+#include "base/link.h"
 #include "base/status.h"
 #include "base/time.h"
 #include "daemon/run_view.h"
@@ -25,6 +28,14 @@ absl::Status Bad(const std::string& what) {
   return InvalidArgument({{"items.reports", what, "BAD_REPORT"}});
 }
 
+bool AreUsable(const v1::Links& links) {
+  if (links.pages().empty() || links.pages().size() > kMaxLinks) return false;
+  for (const auto& [name, page] : links.pages()) {
+    if (!IsLink(name, page)) return false;
+  }
+  return true;
+}
+
 // The detail that each type has.
 bool DetailFits(const v1::RunEvent& event) {
   switch (event.type()) {
@@ -36,6 +47,7 @@ bool DetailFits(const v1::RunEvent& event) {
       return event.has_data() || event.detail_case() == v1::RunEvent::DETAIL_NOT_SET;
     case v1::RunEvent::RESUMED:
       return event.has_checkpoint() || event.detail_case() == v1::RunEvent::DETAIL_NOT_SET;
+    case v1::RunEvent::LINKED: return event.has_links() && AreUsable(event.links());
     case v1::RunEvent::OTHER:
       return event.detail_case() == v1::RunEvent::kRawJson ||
              event.detail_case() == v1::RunEvent::DETAIL_NOT_SET;
@@ -89,6 +101,8 @@ std::string MessageOf(const v1::RunEvent& event) {
     case v1::RunEvent::CHECKPOINT_SAVED: return CheckpointSavedMessage(event.checkpoint().path());
     case v1::RunEvent::RESUMED:
       return ResumedMessage(event.has_checkpoint() ? event.checkpoint().name() : event.message());
+    case v1::RunEvent::LINKED:
+      return LinkedMessage({event.links().pages().begin(), event.links().pages().end()});
     default: return event.message();
   }
 }
@@ -131,6 +145,12 @@ absl::StatusOr<IncomingReport> ToIncomingReport(const v1::Report& report) {
   if (event.has_progress()) {
     incoming.progress = event.progress().SerializeAsString();
     incoming.remaining = NumbersOf(event.progress()).remaining;
+  }
+  if (event.has_links()) {
+    incoming.links_json =
+        nlohmann::json(std::map<std::string, std::string>(event.links().pages().begin(),
+                                                          event.links().pages().end()))
+            .dump();
   }
   if (event.type() == v1::RunEvent::CHECKPOINT_SAVED) {
     const v1::Checkpoint& checkpoint = event.checkpoint();

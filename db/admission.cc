@@ -5,9 +5,11 @@
 #include "base/status.h"
 #include "db/array.h"
 #include "db/error.h"
+#include "db/locked_runs.h"
 #include "db/queries.h"
 #include "db/row.h"
 #include "queue/event.h"
+#include "queue/pause.h"
 
 namespace finetuned {
 namespace {
@@ -155,6 +157,30 @@ absl::StatusOr<std::vector<absl::StatusOr<Admission>>> AdmissionStore::Admit(
     if (!IsInDoubt(status)) break;
   }
   return status;
+}
+
+absl::StatusOr<Admission> AdmissionStore::Resume(int64_t run_id) {
+  Admission admission;
+  FT_RETURN_IF_ERROR(pool_.Transact("resume", [&](pqxx::transaction_base& tx) {
+    const auto limited = LockOwners(tx, {run_id}, limits_.holding);
+    const auto runs = LockRuns(tx, {run_id});
+    const auto found = runs.find(run_id);
+    if (found == runs.end()) {
+      return MakeError(absl::StatusCode::kNotFound, "RUN_NOT_FOUND", "no such run");
+    }
+    FT_RETURN_IF_ERROR(CheckResume(found->second));
+    const auto row = tx.exec_prepared1(kResumeRun.name, run_id, limits_.active, limits_.holding,
+                                       ResumeRequestedMessage(found->second.has_checkpoint));
+    admission.run_id = run_id;
+    admission.owner_id = row["owner_id"].as<int64_t>();
+    admission.active = row["active"].as<int>();
+    admission.active_limit = row["active_limit"].as<int>();
+    admission.outcome = row["admitted"].as<bool>() ? Admission::Outcome::kAdmitted
+                                                   : Admission::Outcome::kQuotaReached;
+    if (!limited.empty()) tx.exec_prepared(kReleaseRuns.name, ArrayOf(limited), limits_.holding);
+    return absl::OkStatus();
+  }));
+  return admission;
 }
 
 absl::Status AdmissionStore::DeleteOldRequests(absl::Duration age) {

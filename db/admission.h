@@ -60,6 +60,8 @@ struct Admission {
   };
   Outcome outcome = Outcome::kAdmitted;
   int64_t run_id = 0;
+  // With Resume: the run's.
+  int64_t owner_id = 0;
   int active = 0;
   int active_limit = 0;
 };
@@ -79,6 +81,10 @@ class AdmissionStore {
   // Admits a batch in one transaction, in the order of the items. A COMMIT in doubt is resolved by
   // running the batch again: what was stored is recognised by its request_id.
   absl::StatusOr<std::vector<absl::StatusOr<Admission>>> Admit(const std::vector<NewRun>& runs);
+
+  // Admits a paused run again: kAdmitted or kQuotaReached. NOT_FOUND, and the errors of
+  // CheckResume.
+  absl::StatusOr<Admission> Resume(int64_t run_id);
 
   // Forgets request ids that are older.
   absl::Status DeleteOldRequests(absl::Duration age);

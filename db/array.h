@@ -33,6 +33,8 @@ class ArrayText {
   // An element of a bytea array.
   ArrayText& AddBytes(std::string_view value) { return Raw("\"\\\\x" + HexEncode(value) + "\""); }
 
+  ArrayText& AddNull() { return Raw("NULL"); }
+
   // `{...}`
   std::string str() const { return text_ + "}"; }
 

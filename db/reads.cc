@@ -36,6 +36,7 @@ Run RunOf(const pqxx::row& row) {
   run.estimated_end_time = OptionalTimeOf(row["estimated_end_time"]);
   run.state_reason = row["state_reason"].c_str();
   run.labels = StringMap(row["labels"]);
+  run.links = StringMap(row["links"]);
   run.spec = BytesOf(row["spec"]);
   run.progress = BytesOf(row["progress"]);
   run.failure = BytesOf(row["failure"]);

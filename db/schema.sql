@@ -17,7 +17,10 @@ CREATE TYPE public.event_type AS ENUM (
     'RESUMED',
     'OTHER',
     'UPDATED',
-    'PROMPT_ANSWERED'
+    'PROMPT_ANSWERED',
+    'PAUSED',
+    'RESUME_REQUESTED',
+    'LINKED'
 );
 
 CREATE TYPE public.run_state AS ENUM (
@@ -303,10 +306,14 @@ CREATE TABLE public.runs (
     delete_time timestamp with time zone,
     registered_model_id bigint,
     source_run_id bigint,
+    pause_time timestamp with time zone,
+    paused_duration interval DEFAULT '00:00:00'::interval NOT NULL,
+    links jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT end_time_exactly_when_terminal CHECK (((end_time IS NOT NULL) = (state = ANY (ARRAY['COMPLETED'::public.run_state, 'FAILED'::public.run_state, 'STOPPED'::public.run_state])))),
     CONSTRAINT failure_only_when_failed CHECK (((failure IS NULL) OR (state = 'FAILED'::public.run_state))),
     CONSTRAINT no_stop_requested_while_waiting CHECK (((stop_requested IS NULL) OR (state <> ALL (ARRAY['PENDING'::public.run_state, 'PAUSED'::public.run_state])))),
     CONSTRAINT only_terminal_runs_are_deleted CHECK (((delete_time IS NULL) OR (state = ANY (ARRAY['COMPLETED'::public.run_state, 'FAILED'::public.run_state, 'STOPPED'::public.run_state])))),
+    CONSTRAINT pause_time_exactly_when_paused CHECK (((pause_time IS NOT NULL) = (state = 'PAUSED'::public.run_state))),
     CONSTRAINT runs_name_check CHECK ((name ~ '^[a-z][a-z0-9-]{0,61}[a-z0-9]$'::text)),
     CONSTRAINT runs_priority_check CHECK (((priority >= 0) AND (priority <= 3)))
 )
@@ -525,6 +532,8 @@ CREATE INDEX runs_newest_of_owner ON public.runs USING btree (owner_id, create_t
 CREATE INDEX runs_newest_of_source ON public.runs USING btree (source_run_id, create_time DESC, run_id DESC) WHERE (source_run_id IS NOT NULL);
 
 CREATE INDEX runs_newest_of_workspace ON public.runs USING btree (workspace_id, create_time DESC, run_id DESC);
+
+CREATE INDEX runs_paused_of_owner ON public.runs USING btree (owner_id) WHERE ((state = 'PAUSED'::public.run_state) OR (stop_requested = 'PAUSE'::public.stop_kind));
 
 ALTER INDEX public.run_events_pkey ATTACH PARTITION public.run_events_0_pkey;
 

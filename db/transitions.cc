@@ -6,8 +6,10 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "db/array.h"
+#include "db/locked_runs.h"
 #include "db/queries.h"
 #include "db/row.h"
+#include "queue/pause.h"
 
 namespace finetuned {
 namespace {
@@ -29,45 +31,6 @@ struct Move {
   // Registered with it.
   std::optional<ModelFiles> model;
 };
-
-// Locks the owners of runs that may stop being active; returns those that have a holding limit.
-std::set<int64_t> LockOwners(pqxx::transaction_base& tx, const std::set<int64_t>& ids,
-                             std::optional<int> holding_limit) {
-  std::set<int64_t> limited;
-  for (const auto& row : tx.exec_prepared(kLockOwnersOfRuns.name, ArrayOf(ids), holding_limit)) {
-    if (row["has_holding_limit"].as<bool>()) limited.insert(row["owner_id"].as<int64_t>());
-  }
-  return limited;
-}
-
-// Locks runs and reads them; for what may end an attempt, their leases too.
-std::map<int64_t, RunSnapshot> LockRuns(pqxx::transaction_base& tx, const std::set<int64_t>& ids,
-                                        bool with_leases = false) {
-  const std::string array = ArrayOf(ids);
-  tx.exec_prepared(kLockRuns.name, array);
-  if (with_leases) tx.exec_prepared(kLockLeases.name, array);
-  std::map<int64_t, RunSnapshot> runs;
-  for (const auto& row : tx.exec_prepared(kReadLockedRuns.name, array)) {
-    RunSnapshot run;
-    run.run_id = row["run_id"].as<int64_t>();
-    run.state = ParseRunState(row["state"].c_str()).value();
-    run.stop_requested = ParseStopKind(row["stop_requested"].c_str()).value();
-    run.epoch = row["epoch"].as<int64_t>();
-    run.last_seq = row["last_seq"].as<int64_t>();
-    run.trainer_failures = row["trainer_failures"].as<int>();
-    run.infra_losses = row["infra_losses"].as<int>();
-    run.max_retries = row["max_retries"].as<int>();
-    run.lease_epoch = row["lease_epoch"].as<int64_t>();
-    run.session_id = row["session_id"].as<int64_t>();
-    run.lease_expired = row["lease_expired"].as<bool>();
-    run.acked_report = row["acked_report"].as<int64_t>();
-    run.has_checkpoint = row["has_checkpoint"].as<bool>();
-    run.overdue = row["overdue"].as<bool>();
-    run.registers = row["registers"].as<bool>();
-    runs[run.run_id] = run;
-  }
-  return runs;
-}
 
 // Stores what completed runs register, as the next versions of their models.
 void RegisterModels(pqxx::transaction_base& tx, const std::vector<Move>& moves) {
@@ -131,6 +94,9 @@ absl::StatusOr<Move> MoveAtAttemptEnd(const RunSnapshot& run, const AttemptEnd& 
   if (run.registers && decision.event == EventType::kCompleted) move.model = end.model;
   if (decision.event == EventType::kFailed || decision.event == EventType::kRequeued) {
     move.detail = encoder.event_detail(decision.failure);
+  }
+  if (decision.event == EventType::kFailed || decision.event == EventType::kRequeued ||
+      decision.event == EventType::kPaused) {
     move.state_reason = decision.message;
   }
   if (decision.event == EventType::kFailed) move.failure = encoder.failure(decision.failure);
@@ -152,9 +118,24 @@ Move AskToStop(const RunSnapshot& run, StopKind kind, const std::string& message
   return move;
 }
 
+// What becomes at once of a run that nothing holds.
+absl::StatusOr<Move> MoveAtOnce(const RunSnapshot& run, RunTransition transition, EventType event,
+                                const std::string& message, const std::string& reason) {
+  Move move;
+  move.run_id = run.run_id;
+  move.from = run.state;
+  FT_ASSIGN_OR_RETURN(move.to, Apply(run.state, transition));
+  move.event = event;
+  move.message = message;
+  move.state_reason = reason;
+  move.trainer_failures = run.trainer_failures;
+  move.infra_losses = run.infra_losses;
+  return move;
+}
+
 void WriteReports(pqxx::transaction_base& tx,
                   const std::vector<std::pair<const ReportItem*, ReportOutcome>>& outcomes) {
-  ArrayText run, epoch, state, last_seq, progress, remaining, sets, starts, acked;
+  ArrayText run, epoch, state, last_seq, progress, remaining, sets, starts, acked, links;
   ArrayText c_run, c_name, c_epoch, c_step, c_path, c_detail;
   ArrayText e_run, e_seq, e_type, e_message, e_detail;
   std::set<int64_t> with_checkpoints;
@@ -168,6 +149,7 @@ void WriteReports(pqxx::transaction_base& tx,
     sets.Add(outcome.sets_estimate);
     starts.Add(outcome.starts);
     acked.Add(outcome.acked_report);
+    outcome.links_json ? links.Add(*outcome.links_json) : links.AddNull();
     // One statement cannot write a checkpoint twice; the newest of a name counts.
     std::map<std::string, const SavedCheckpoint*> saved;
     for (const SavedCheckpoint& checkpoint : outcome.checkpoints) {
@@ -192,9 +174,9 @@ void WriteReports(pqxx::transaction_base& tx,
   }
   tx.exec_prepared(kStoreReports.name, run.str(), epoch.str(), state.str(), last_seq.str(),
                    progress.str(), remaining.str(), sets.str(), starts.str(), acked.str(),
-                   c_run.str(), c_name.str(), c_epoch.str(), c_step.str(), c_path.str(),
-                   c_detail.str(), e_run.str(), e_seq.str(), e_type.str(), e_message.str(),
-                   e_detail.str());
+                   links.str(), c_run.str(), c_name.str(), c_epoch.str(), c_step.str(),
+                   c_path.str(), c_detail.str(), e_run.str(), e_seq.str(), e_type.str(),
+                   e_message.str(), e_detail.str());
   if (!with_checkpoints.empty()) {
     tx.exec_prepared(kTrimCheckpoints.name, ArrayOf(with_checkpoints));
   }
@@ -291,15 +273,8 @@ absl::StatusOr<std::vector<absl::StatusOr<CancelResult>>> TransitionStore::Cance
       if (IsTerminal(run.state)) {
         result.outcome = CancelResult::Outcome::kAlreadyTerminal;
       } else if (!IsHeld(run.state)) {
-        Move move;
-        move.run_id = run_id;
-        move.from = run.state;
-        FT_ASSIGN_OR_RETURN(move.to, Apply(run.state, RunTransition::kStop));
-        move.event = EventType::kCanceled;
-        move.message = CanceledMessage();
-        move.trainer_failures = run.trainer_failures;
-        move.infra_losses = run.infra_losses;
-        move.state_reason = message;
+        FT_ASSIGN_OR_RETURN(Move move, MoveAtOnce(run, RunTransition::kStop, EventType::kCanceled,
+                                                  CanceledMessage(), message));
         result.outcome = CancelResult::Outcome::kStopped;
         result.to = move.to;
         moves.push_back(std::move(move));
@@ -322,6 +297,32 @@ absl::StatusOr<std::vector<absl::StatusOr<CancelResult>>> TransitionStore::Cance
     }
   }
   return results;
+}
+
+absl::StatusOr<PauseResult> TransitionStore::Pause(int64_t run_id, const std::string& message) {
+  PauseResult result;
+  FT_RETURN_IF_ERROR(pool_.Transact("pause", [&](pqxx::transaction_base& tx) {
+    const auto limited = LockOwners(tx, {run_id}, options_.holding_limit);
+    const auto runs = LockRuns(tx, {run_id});
+    const auto found = runs.find(run_id);
+    if (found == runs.end()) {
+      return MakeError(absl::StatusCode::kNotFound, "RUN_NOT_FOUND", "no such run");
+    }
+    const RunSnapshot& run = found->second;
+    const int paused_count = tx.exec_prepared1(kCountPaused.name, run_id)[0].as<int>();
+    FT_ASSIGN_OR_RETURN(const PauseEffect effect, DecidePause(run, paused_count));
+    result = PauseResult{run.state, run.state, effect == PauseEffect::kStopping};
+    if (effect == PauseEffect::kNone) return absl::OkStatus();
+    Move move = AskToStop(run, StopKind::kPause, message);
+    if (effect == PauseEffect::kPaused) {
+      FT_ASSIGN_OR_RETURN(move, MoveAtOnce(run, RunTransition::kPause, EventType::kPaused,
+                                           PausedMessage(run.has_checkpoint), message));
+    }
+    result.to = move.to;
+    ApplyMoves(tx, {move}, limited, options_.holding_limit);
+    return absl::OkStatus();
+  }));
+  return result;
 }
 
 absl::StatusOr<std::optional<Moved>> TransitionStore::Lose(int64_t run_id, int64_t epoch,

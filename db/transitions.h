@@ -58,6 +58,13 @@ struct CompletionResult {
   bool stored = false;
 };
 
+struct PauseResult {
+  RunState from = RunState::kPending;
+  RunState to = RunState::kPending;
+  // Whether it is told to its worker.
+  bool told = false;
+};
+
 struct CancelResult {
   enum class Outcome { kStopped, kStopping, kAlreadyTerminal };
   Outcome outcome = Outcome::kStopped;
@@ -96,6 +103,9 @@ class TransitionStore {
   // each.
   absl::StatusOr<std::vector<absl::StatusOr<CancelResult>>> Cancel(
       const std::vector<int64_t>& run_ids, const std::string& message);
+
+  // Asks a run to pause; `message` is that of the event. NOT_FOUND, and the errors of DecidePause.
+  absl::StatusOr<PauseResult> Pause(int64_t run_id, const std::string& message);
 
   // Takes an attempt as lost. With `must_be_expired` only if its lease still is expired by the
   // database's clock after the row lock; otherwise only if the lease is still of another session

@@ -33,6 +33,9 @@ const char* Name(EventType type) {
     case EventType::kOther: return "OTHER";
     case EventType::kUpdated: return "UPDATED";
     case EventType::kPromptAnswered: return "PROMPT_ANSWERED";
+    case EventType::kPaused: return "PAUSED";
+    case EventType::kResumeRequested: return "RESUME_REQUESTED";
+    case EventType::kLinked: return "LINKED";
   }
   return "?";
 }
@@ -55,6 +58,7 @@ bool IsReportable(EventType type) {
     case EventType::kPromptAnswered:
     case EventType::kCheckpointSaved:
     case EventType::kResumed:
+    case EventType::kLinked:
     case EventType::kOther: return true;
     default: return false;
   }
@@ -113,6 +117,28 @@ std::string CheckpointSavedMessage(const std::string& path) {
 
 std::string ResumedMessage(const std::string& checkpoint) {
   return absl::StrCat("Resumed from checkpoint ", checkpoint, ".");
+}
+
+std::string PausedMessage(bool has_checkpoint) {
+  return has_checkpoint ? "Run paused. It continues from its newest checkpoint when it is resumed."
+                        : "Run paused. It has no checkpoint and starts from the beginning when it "
+                          "is resumed.";
+}
+
+std::string ResumeRequestedMessage(bool has_checkpoint) {
+  return has_checkpoint ? "Resumed by user: waits for a worker to continue from the newest "
+                          "checkpoint."
+                        : "Resumed by user: waits for a worker to start from the beginning.";
+}
+
+std::string LinkedMessage(const std::map<std::string, std::string>& pages) {
+  std::string message = "Also at";
+  const char* separator = " ";
+  for (const auto& [name, page] : pages) {
+    absl::StrAppend(&message, separator, name, ": ", page);
+    separator = ", ";
+  }
+  return message;
 }
 
 std::string FormatEta(absl::Duration remaining) {

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -29,15 +30,19 @@ enum class EventType {
   kOther = 15,
   kUpdated = 16,
   kPromptAnswered = 17,
+  kPaused = 18,
+  kResumeRequested = 19,
+  kLinked = 20,
 };
 
-inline constexpr std::array<EventType, 17> kAllEventTypes = {
+inline constexpr std::array<EventType, 20> kAllEventTypes = {
     EventType::kCreated,          EventType::kStarted,         EventType::kDataValidated,
     EventType::kModelInitialized, EventType::kTrainUpdated,    EventType::kTrainFinished,
     EventType::kCompleted,        EventType::kCanceled,        EventType::kFailed,
     EventType::kEvaluated,        EventType::kCheckpointSaved, EventType::kRequeued,
     EventType::kStopRequested,    EventType::kResumed,         EventType::kOther,
-    EventType::kUpdated,          EventType::kPromptAnswered,
+    EventType::kUpdated,          EventType::kPromptAnswered,  EventType::kPaused,
+    EventType::kResumeRequested,  EventType::kLinked,
 };
 
 const char* Name(EventType type);
@@ -85,6 +90,10 @@ std::string PromptAnsweredMessage(const std::string& prompt, const std::string& 
                                   int64_t step);
 std::string CheckpointSavedMessage(const std::string& path);
 std::string ResumedMessage(const std::string& checkpoint);
+std::string PausedMessage(bool has_checkpoint);
+std::string ResumeRequestedMessage(bool has_checkpoint);
+// `Also at mlflow: https://...`.
+std::string LinkedMessage(const std::map<std::string, std::string>& pages);
 
 // `45s`, `5min`, `2hr`, `3d`: rounded up, so that it never says 0 while there is something left.
 std::string FormatEta(absl::Duration remaining);

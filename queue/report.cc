@@ -49,6 +49,7 @@ absl::StatusOr<ReportOutcome> DecideReports(const RunSnapshot& run, int64_t sess
       outcome.sets_estimate = true;
       outcome.remaining.reset();
     }
+    if (report.links_json.has_value()) outcome.links_json = report.links_json;
     if (report.checkpoint.has_value()) outcome.checkpoints.push_back(*report.checkpoint);
     Event event;
     event.seq = ++outcome.last_seq;

@@ -33,6 +33,8 @@ struct IncomingReport {
   std::optional<absl::Duration> remaining;
   // With CHECKPOINT_SAVED.
   std::optional<SavedCheckpoint> checkpoint;
+  // With LINKED: all of the run's links from now on, as JSON.
+  std::optional<std::string> links_json;
 };
 
 // What to store.
@@ -47,6 +49,8 @@ struct ReportOutcome {
   std::string progress;
   bool sets_estimate = false;
   std::optional<absl::Duration> remaining;
+  // The newest; nothing to leave them as they are.
+  std::optional<std::string> links_json;
   // Whether the attempt's trainer has started with these.
   bool starts = false;
 

@@ -23,7 +23,8 @@ bool IsUserError(const AttemptEnd& end) {
 bool IsInfrastructureLoss(const AttemptEnd& end) {
   return end.lost || (end.signal != 0 && !end.signaled_by_worker) || HasExit(end, kExitTemporary) ||
          end.failure.attribution == Attribution::kInfrastructure ||
-         end.failure.attribution == Attribution::kNetwork;
+         end.failure.attribution == Attribution::kNetwork ||
+         end.failure.attribution == Attribution::kStalled;
 }
 
 // How it ended, in words, for failures that say nothing themselves.
@@ -62,12 +63,18 @@ AttemptDecision Requeue(AttemptDecision decision, const RunSnapshot& run, Failur
     failure.message = absl::StrCat("The run reached its scheduling.max_run_time. ", why);
     return Fail(std::move(decision), std::move(failure));
   }
+  decision.failure = std::move(failure);
+  if (run.stop_requested == StopKind::kPause) {
+    decision.transition = RunTransition::kPause;
+    decision.event = EventType::kPaused;
+    decision.message = PausedMessage(run.has_checkpoint);
+    return decision;
+  }
   decision.transition = RunTransition::kRequeue;
   decision.event = EventType::kRequeued;
   decision.message = absl::StrCat(
       why, run.has_checkpoint ? " The next attempt continues from the newest checkpoint."
                               : " The next attempt starts from the beginning.");
-  decision.failure = std::move(failure);
   return decision;
 }
 
@@ -119,14 +126,18 @@ AttemptDecision DecideAttemptEnd(const RunSnapshot& run, const AttemptEnd& end, 
   const bool stopped_by_worker =
       run.stop_requested != StopKind::kNone || end.stop == StopKind::kPreempt;
   // A worker that stopped its trainer because it had lost the service is a loss like any other.
-  if (stopped_by_worker && !end.lost && end.failure.attribution != Attribution::kInfrastructure) {
+  if (stopped_by_worker && !end.lost && end.failure.attribution != Attribution::kInfrastructure &&
+      end.failure.attribution != Attribution::kStalled) {
     return Requeue(std::move(decision), run,
                    MakeFailure(end, "PREEMPTED", Attribution::kInfrastructure, Describe(end)),
                    "The attempt was stopped in favour of another or because its worker drains.");
   }
   if (IsInfrastructureLoss(end)) {
     ++decision.infra_losses;
-    Failure failure = MakeFailure(end, "ATTEMPT_LOST", Attribution::kInfrastructure, Describe(end));
+    const Attribution attribution = end.failure.attribution == Attribution::kStalled
+                                        ? Attribution::kStalled
+                                        : Attribution::kInfrastructure;
+    Failure failure = MakeFailure(end, "ATTEMPT_LOST", attribution, Describe(end));
     if (decision.infra_losses > infra_retries) {
       failure.code = "INFRASTRUCTURE_RETRIES_EXHAUSTED";
       failure.message =

@@ -21,6 +21,7 @@ enum class Attribution {
   kNetwork = 3,
   kInfrastructure = 4,
   kOutOfMemory = 5,
+  kStalled = 6,
 };
 
 // Why something failed; as finetuned.v1.Failure.
@@ -69,6 +70,7 @@ struct AttemptDecision {
   int infra_losses = 0;
 };
 
+// A run that was asked to pause is paused where it would have been queued again.
 // `infra_retries`: losses of infrastructure that a run survives.
 AttemptDecision DecideAttemptEnd(const RunSnapshot& run, const AttemptEnd& end, int infra_retries);
 

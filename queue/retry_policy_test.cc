@@ -120,6 +120,45 @@ TEST(RetryPolicy, APreemptedAttemptIsQueuedAgainAtNoCost) {
   EXPECT_EQ(decision.trainer_failures, 0);
 }
 
+TEST(RetryPolicy, ARunThatWasAskedToPauseIsPausedInsteadOfQueuedAgain) {
+  RunSnapshot run = Running();
+  run.state = RunState::kTerminating;
+  run.stop_requested = StopKind::kPause;
+  run.max_retries = 1;
+  run.has_checkpoint = true;
+  AttemptEnd stopped = Exit(75);
+  stopped.stop = StopKind::kPause;
+  for (const AttemptEnd& end : {stopped, Exit(0), Exit(1), Signal(9), Signal(9, true), Lost()}) {
+    const AttemptDecision decision = DecideAttemptEnd(run, end, kInfraRetries);
+    EXPECT_EQ(decision.transition, RunTransition::kPause);
+    EXPECT_EQ(decision.event, EventType::kPaused);
+    EXPECT_NE(decision.message.find("newest checkpoint"), std::string::npos);
+  }
+  run.has_checkpoint = false;
+  EXPECT_NE(DecideAttemptEnd(run, Lost(), kInfraRetries).message.find("from the beginning"),
+            std::string::npos);
+  EXPECT_EQ(DecideAttemptEnd(run, Exit(65), kInfraRetries).transition, RunTransition::kFail);
+  AttemptEnd finished = Exit(0);
+  finished.finished = true;
+  EXPECT_EQ(DecideAttemptEnd(run, finished, kInfraRetries).transition, RunTransition::kComplete);
+}
+
+TEST(RetryPolicy, ATrainerThatHangsIsRetriedAsALossAndSaysSo) {
+  AttemptEnd end = Signal(9, true);
+  end.stop = StopKind::kPreempt;
+  end.failure.code = "TRAINER_STALLED";
+  end.failure.message = "The trainer said nothing for 30m.";
+  end.failure.attribution = Attribution::kStalled;
+  AttemptDecision decision = DecideAttemptEnd(Running(), end, kInfraRetries);
+  EXPECT_EQ(decision.transition, RunTransition::kRequeue);
+  EXPECT_EQ(decision.infra_losses, 1);
+  EXPECT_EQ(decision.failure.attribution, Attribution::kStalled);
+  EXPECT_EQ(decision.failure.code, "TRAINER_STALLED");
+  RunSnapshot run = Running();
+  run.infra_losses = kInfraRetries;
+  EXPECT_EQ(DecideAttemptEnd(run, end, kInfraRetries).transition, RunTransition::kFail);
+}
+
 TEST(RetryPolicy, AWorkerThatStoppedBecauseItWasCutOffCostsALoss) {
   AttemptEnd end = Exit(75);
   end.stop = StopKind::kPreempt;

@@ -45,6 +45,8 @@ struct Run {
   std::optional<absl::Time> estimated_end_time;
   std::string state_reason;
   std::map<std::string, std::string> labels;
+  // Pages where else it can be seen, by the name of their system.
+  std::map<std::string, std::string> links;
   // Serialised RunSpec, Progress, and Failure; the last two may be empty.
   std::string spec;
   std::string progress;

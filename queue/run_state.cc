@@ -39,7 +39,7 @@ std::optional<RunState> Next(RunState state, RunTransition transition) {
       }
       break;
     case RunTransition::kPause:
-      if (state == RunState::kTerminating) return RunState::kPaused;
+      if (state == RunState::kPending || state == RunState::kTerminating) return RunState::kPaused;
       break;
     case RunTransition::kRequeue:
       if (IsHeld(state)) return RunState::kPending;

@@ -50,7 +50,7 @@ enum class RunTransition {
   kFail,
   // A user canceled it and nothing runs any more.
   kStop,
-  // It was asked to pause and has a checkpoint.
+  // It was asked to pause and nothing of it runs.
   kPause,
   // The attempt ended without ending the run.
   kRequeue,

@@ -19,6 +19,7 @@ TEST(RunState, TheWholeMatrixIsAsTheTableSays) {
       {{State::kPending, Transition::kEnqueueAtEngine}, State::kQueued},
       {{State::kPending, Transition::kStop}, State::kStopped},
       {{State::kPending, Transition::kFail}, State::kFailed},
+      {{State::kPending, Transition::kPause}, State::kPaused},
       {{State::kQueued, Transition::kLaunch}, State::kStarting},
       {{State::kQueued, Transition::kTerminate}, State::kTerminating},
       {{State::kQueued, Transition::kRequeue}, State::kPending},

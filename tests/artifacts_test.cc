@@ -299,6 +299,25 @@ TEST_F(ArtifactsTest, WeightsMustBeThereAndTheCallersToSee) {
   EXPECT_EQ(StoredCounts(installation_), before);
 }
 
+// Whose they are, and where, is checked in any case.
+TEST_F(ArtifactsTest, WeightsThatAreNotLookedAtMayComeLater) {
+  const auto start = [](TestClient& client, const TestInstallation& installation,
+                        const std::string& path) {
+    v1::CreateRunRequest request = ValidRequest(installation);
+    request.mutable_run()->mutable_spec()->set_custom_weights_path(path);
+    request.mutable_run()->mutable_spec()->set_validate_inputs(false);
+    return client.Create(request);
+  };
+  const std::string absent = absl::StrCat(top_, "/absent");
+  const auto run = start(user_, installation_, absent);
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_EQ(run->spec().custom_weights_path(), absent);
+  EXPECT_FALSE(run->spec().validate_inputs());
+  EXPECT_EQ(ErrorReason(start(bob_, installation_, absent).status()), "WEIGHTS_NOT_FOUND");
+  EXPECT_EQ(start(user_, installation_, "/etc/weights").status().code(),
+            absl::StatusCode::kPermissionDenied);
+}
+
 TEST_F(ArtifactsTest, DataRootsMayHoldLinks) {
   const std::string root = installation_.data_root();
   ASSERT_TRUE(MakeDirectories(root + "/blobs", 0755).ok());

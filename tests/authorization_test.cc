@@ -27,6 +27,8 @@ const std::map<std::string, Roles>& WhoMayCall() {
       {"RunService/ListRuns", {"reader", "user", "admin"}},
       {"RunService/CancelRuns", {"user", "admin"}},
       {"RunService/UpdateRun", {"user", "admin"}},
+      {"RunService/PauseRun", {"user", "admin"}},
+      {"RunService/ResumeRun", {"user", "admin"}},
       {"RunService/DeleteRun", {"user", "admin"}},
       {"RunService/ListRunEvents", {"reader", "user", "admin"}},
       {"RunService/ListCheckpoints", {"reader", "user", "admin"}},

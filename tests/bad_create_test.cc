@@ -232,9 +232,9 @@ std::vector<Row> PathRows() {
         Spec(request)->set_custom_weights_path(value);
       });
   AddRows(&rows, "run.spec.experiment_path", "BAD_EXPERIMENT_PATH",
-          std::vector<std::string>{"experiments", "/Users/../x", "/a//b", "/a/b/", "/a\nb", "/a%2e",
-                                   "/" + Filler(5000), "/a/" + Filler(256), WithNul("/a", "b"),
-                                   Deep(513)},
+          std::vector<std::string>{"experiments", "/Users/ann/{}", "/Users/../x", "/a//b", "/a/b/",
+                                   "/a\nb", "/a%2e", "/" + Filler(5000), "/a/" + Filler(256),
+                                   WithNul("/a", "b"), Deep(513)},
           [](CreateRunRequest* request, const std::string& value) {
             Spec(request)->set_experiment_path(value);
           });
@@ -251,9 +251,6 @@ std::vector<Row> OtherRows() {
   std::vector<Row> rows;
   constexpr int kMin = std::numeric_limits<int32_t>::min(),
                 kMax = std::numeric_limits<int32_t>::max();
-  rows.push_back({"validate_inputs = false",
-                  [](CreateRunRequest* request) { Spec(request)->set_validate_inputs(false); },
-                  "run.spec.validate_inputs", "BAD_VALUE"});
   rows.push_back(
       {"data_prep_cluster_id",
        [](CreateRunRequest* request) { Spec(request)->set_data_prep_cluster_id(Filler(100)); },

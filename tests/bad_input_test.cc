@@ -25,6 +25,7 @@ const std::vector<std::string>& BadNames() {
                                    ".",
                                    "..",
                                    "a b",
+                                   "run-1, run-2",
                                    "%2e%2e",
                                    "a\nb",
                                    "a\tb",

@@ -24,7 +24,7 @@ def main() -> int:
     """Returns the exit status. A failure is told three times: event, error file, stderr."""
     try:
         environment = Environment.from_variables(os.environ)
-        events = EventWriter(environment.events)
+        events = EventWriter(environment.events, environment.stall_seconds)
     except (TrainerError, OSError) as error:
         return _fail_early(error)
     control = Control(environment.control)

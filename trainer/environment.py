@@ -35,6 +35,8 @@ class Environment:
     model_roots: tuple[Path, ...]
     threads: int
     hub: bool
+    # How long it may say nothing before it is taken to hang; None for not told.
+    stall_seconds: int | None
 
     @classmethod
     def from_variables(cls, variables: Mapping[str, str]) -> "Environment":
@@ -61,7 +63,8 @@ class Environment:
             error_file=_path(variables.get("FINETUNED_ERROR_FILE")),
             model_roots=tuple(Path(root) for root in roots) or (PACKAGED_MODELS,),
             threads=_threads(variables.get("FINETUNED_THREADS")),
-            hub=_flag("FINETUNED_HUB", variables.get("FINETUNED_HUB")))
+            hub=_flag("FINETUNED_HUB", variables.get("FINETUNED_HUB")),
+            stall_seconds=_stall_seconds(variables.get("FINETUNED_STALL_SECONDS")))
 
 
 def _path(value: str | None) -> Path | None:
@@ -72,6 +75,16 @@ def _flag(name: str, value: str | None) -> bool:
     if value not in (None, "", "0", "1"):
         raise TrainerError("INVALID_ENVIRONMENT", f"{name} must be 0 or 1, not {value!r}.", exit_status=EXIT_USAGE)
     return value == "1"
+
+
+def _stall_seconds(value: str | None) -> int | None:
+    if not value:
+        return None
+    if not value.isascii() or not value.isdigit() or int(value) < 1:
+        raise TrainerError("INVALID_ENVIRONMENT",
+                           f"FINETUNED_STALL_SECONDS must be a number of seconds, not {value!r}.",
+                           exit_status=EXIT_USAGE)
+    return int(value)
 
 
 def _threads(value: str | None) -> int:

@@ -9,10 +9,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from datetime import datetime, timezone
 from pathlib import Path
 
 MAX_LINE_BYTES = 64 * 1024
+# How often a trainer that is at work says so, at most and at least.
+_WORKING_SECONDS = 60.0
+_WORKING_PART_OF_STALL = 1 / 3
 # What is left of a string in a line that would be too long; JSON may need 6 bytes a character.
 _SHORTENED_CHARS = 4096
 
@@ -20,7 +24,10 @@ _SHORTENED_CHARS = 4096
 class EventWriter:
     """Appends events to `path`, which is created when absent."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, stall_seconds: int | None = None) -> None:
+        self._working_seconds = min(_WORKING_SECONDS,
+                                    (stall_seconds or math.inf) * _WORKING_PART_OF_STALL)
+        self._spoke = time.monotonic()
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._fd = os.open(path, flags, 0o644)
 
@@ -35,6 +42,12 @@ class EventWriter:
         written = os.write(self._fd, line)
         if written != len(line):
             raise OSError(f"wrote {written} of {len(line)} bytes of an event")
+        self._spoke = time.monotonic()
+
+    def working(self) -> None:
+        """Says that the trainer is at work, where it has said nothing for a while. Cheap to call often."""
+        if time.monotonic() - self._spoke >= self._working_seconds:
+            self.emit("working")
 
     def close(self) -> None:
         os.close(self._fd)

@@ -1,6 +1,7 @@
 import contextlib
 import io
 import json
+import unittest.mock
 
 from trainer.control import Control
 from trainer.events import MAX_LINE_BYTES, EventWriter
@@ -30,6 +31,18 @@ class EventWriterTest(FolderCase):
         self.written("a")
         self.written("b")
         self.assertEqual(len((self.folder / "events").read_bytes().splitlines()), 2)
+
+    def test_a_long_silence_is_broken_once_and_only_then(self):
+        path = self.folder / "events"
+        writer = EventWriter(path, stall_seconds=30)
+        with unittest.mock.patch("trainer.events.time.monotonic") as clock:
+            clock.return_value = 0.0
+            writer.emit("resumed")
+            for clock.return_value in (1.0, 9.9, 10.0, 10.1, 19.9, 25.0):
+                writer.working()
+        writer.close()
+        types = [json.loads(line)["type"] for line in path.read_bytes().splitlines()]
+        self.assertEqual(types, ["resumed", "working", "working"])
 
     def test_a_line_never_exceeds_the_limit(self):
         line = self.written("failed", message="\x00" * MAX_LINE_BYTES, problems=["x"] * 100000)

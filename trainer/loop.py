@@ -188,6 +188,7 @@ class Attempt:
             metrics=metrics, kind="training", complete=True)
 
     def _check_stop(self) -> None:
+        self._events.working()
         if self._control.stop_kind() is not None:
             raise Stopped
 

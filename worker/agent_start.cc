@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/logging.h"
 #include "base/status.h"
+#include "base/time.h"
 #include "worker/agent.h"
 #include "worker/capacity.h"
 #include "worker/trainer_env.h"
@@ -17,6 +18,7 @@ namespace finetuned {
 namespace {
 
 constexpr absl::Duration kKillWait = absl::Seconds(30);
+constexpr absl::Duration kMinStallTime = absl::Seconds(1);
 constexpr absl::Duration kKillPause = absl::Milliseconds(200);
 
 absl::Status CheckConfig(const config::v1::WorkerConfig& config) {
@@ -30,6 +32,9 @@ absl::Status CheckConfig(const config::v1::WorkerConfig& config) {
   require("model_roots", config.model_roots_size() > 0);
   require("trainer_command", config.trainer_command_size() > 0);
   require("trainer_dir", !config.trainer_dir().empty());
+  if (StallTimeOf(config) < kMinStallTime) {
+    missing.push_back({"trainer_stall_duration", "must be at least 1s", "OUT_OF_RANGE"});
+  }
   if (!missing.empty()) return InvalidArgument(missing);
   return absl::OkStatus();
 }
@@ -154,6 +159,7 @@ std::shared_ptr<Attempt> Agent::OpenAttempt(const AttemptDir& dir) {
     options.gpu_metrics = [this](const std::vector<int>& gpus) { return gpus_->Metrics(gpus); };
   }
   options.on_change = [this] { Changed(); };
+  options.stall_time = StallTimeOf(options_.config);
   absl::StatusOr<std::shared_ptr<Attempt>> attempt = Attempt::Open(dir, options);
   if (attempt.ok()) return *std::move(attempt);
   Log(LogLevel::kError, "cannot open an attempt",

@@ -314,6 +314,27 @@ TEST_F(AgentTest, WeightsThatCanNeverBeRegisteredEndTheRunAndSayWhy) {
   EXPECT_EQ(EndAgent(), Agent::kExitOk);
 }
 
+TEST_F(AgentTest, ATrainerThatHangsIsStoppedAndTheEndSaysSo) {
+  config_.mutable_trainer_stall_duration()->set_seconds(1);
+  // It is not silent while it works, and must not be stopped then.
+  Script(
+      "for i in 1 2 3 4 5 6; do say '{\"type\":\"working\"}'; sleep 0.4; done\n"
+      "say '{\"type\":\"train_updated_soon\"}'; trap '' TERM\n"
+      "while :; do sleep 0.1; done");
+  StartAgent();
+  Offer(7);
+  const v1::AttemptEnd end = End(7);
+  EXPECT_FALSE(end.finished());
+  EXPECT_EQ(end.failure().code(), "TRAINER_STALLED");
+  EXPECT_EQ(end.failure().attribution(), v1::Failure::STALLED);
+  EXPECT_EQ(end.signal(), 9);
+  EXPECT_TRUE(end.signaled_by_worker());
+  // What it said before it hung is there, and `working` is no event.
+  EXPECT_EQ(Types(7),
+            (std::vector<v1::RunEvent::Type>{v1::RunEvent::STARTED, v1::RunEvent::OTHER}));
+  EXPECT_EQ(EndAgent(), Agent::kExitOk);
+}
+
 TEST_F(AgentTest, AFailureCarriesItsWordsAndTheEndOfStandardError) {
   Script(
       "say "

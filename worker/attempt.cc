@@ -17,6 +17,7 @@ constexpr size_t kErrorFileBytes = 64 * 1024;
 constexpr size_t kPublishErrorBytes = 1000;
 // About ten minutes: what has been trained is worth waiting for a disk that is full.
 constexpr int kRegisterTries = 64;
+constexpr absl::Duration kMaxSilentStep = absl::Seconds(1);
 
 // Errors that the next try cannot heal.
 bool IsFinal(const absl::Status& status) {
@@ -181,7 +182,19 @@ void Attempt::Follow() {
     options_.on_change();
   }
   // Observed before the lines are read: all that the trainer wrote is there then.
-  if (Drain(gone) && gone) RecordEnd(*seen);
+  const bool drained = Drain(gone);
+  if (drained && gone) RecordEnd(*seen);
+  if (drained && !gone) WatchForStall();
+}
+
+void Attempt::WatchForStall() {
+  const absl::Duration now = options_.clock->SinceBoot();
+  // In small steps: while this thread was busy elsewhere, or the host asleep, nobody listened.
+  silent_ += std::min(now - looked_.value_or(now), kMaxSilentStep);
+  looked_ = now;
+  if (silent_ < options_.stall_time) return;
+  MutexLock lock(mutex_);
+  if (phase_ == AttemptPhase::kRunning) CarryOutStop(v1::PREEMPT, false, silent_);
 }
 
 bool Attempt::Drain(bool gone) {
@@ -234,6 +247,7 @@ absl::Status Attempt::KeepLines(const std::vector<EventTail::Line>& lines) {
     options_.on_change();
     return absl::OkStatus();
   };
+  if (!lines.empty()) silent_ = absl::ZeroDuration();
   for (const EventTail::Line& line : lines) {
     const Translated translated = TranslateLine(line.text, options_.clock->Now(), facts_);
     Journal::Entry entry;
@@ -425,22 +439,26 @@ LastWords Attempt::ReadLastWords() const {
 
 void Attempt::WantStop(v1::StopKind stop) {
   MutexLock lock(mutex_);
-  CarryOutStop(stop, false);
+  CarryOutStop(stop, false, absl::ZeroDuration());
 }
 
 void Attempt::SelfStop() {
   MutexLock lock(mutex_);
-  if (!notes_.self_stopped) CarryOutStop(v1::PREEMPT, true);
+  if (!notes_.self_stopped) CarryOutStop(v1::PREEMPT, true, absl::ZeroDuration());
 }
 
-void Attempt::CarryOutStop(v1::StopKind stop, bool self_stop) {
+void Attempt::CarryOutStop(v1::StopKind stop, bool self_stop, absl::Duration silent) {
   if (phase_ == AttemptPhase::kEnded || phase_ == AttemptPhase::kAbandoned) return;
   const v1::StopKind combined = CombineStops(notes_.stop, stop);
   if (combined == notes_.stop && !self_stop) return;
   notes_.stop = combined;
   notes_.self_stopped = notes_.self_stopped || self_stop;
+  notes_.silent = std::max(notes_.silent, silent);
   Log(LogLevel::kInfo, "stopping a trainer",
-      {{"run", lease_.run()}, {"stop", StopWord(combined)}, {"self_stop", self_stop ? 1 : 0}});
+      {{"run", lease_.run()},
+       {"stop", StopWord(combined)},
+       {"self_stop", self_stop ? 1 : 0},
+       {"silent_seconds", absl::ToDoubleSeconds(silent)}});
   // Before the signal: the next agent must know whose it was.
   const absl::Status status = dir_.WriteNotes(notes_);
   if (!status.ok()) Log(LogLevel::kError, "cannot record a stop", {{"error", status}});

@@ -51,6 +51,8 @@ class Attempt {
     int publish_tries = 8;
     // How long starting the trainer is tried before the attempt ends without it.
     absl::Duration start_time = absl::Minutes(2);
+    // How long a trainer may say nothing before it is taken to hang and stopped.
+    absl::Duration stall_time = absl::Minutes(30);
   };
 
   // Goes on with, or begins, the attempt whose folder exists. Errors: those of reading the folder.
@@ -112,7 +114,10 @@ class Attempt {
   void ResetTail();
   void PruneCheckpoints();
   LastWords ReadLastWords() const;
-  void CarryOutStop(v1::StopKind stop, bool self_stop) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Stops a trainer that has said nothing for too long.
+  void WatchForStall() ABSL_LOCKS_EXCLUDED(mutex_);
+  void CarryOutStop(v1::StopKind stop, bool self_stop, absl::Duration silent)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SignalStop() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Waits, and tells whether the attempt is neither abandoned nor being detached.
   bool WaitAndGoOn(absl::Duration duration) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -131,6 +136,9 @@ class Attempt {
   ProgressLimiter limiter_;
   AttemptFacts facts_;
   int64_t pruned_report_ = 0;
+  // How long the trainer has said nothing, and when that was last looked at.
+  absl::Duration silent_ = absl::ZeroDuration();
+  std::optional<absl::Duration> looked_;
   // Since when starting the trainer has failed.
   std::optional<absl::Duration> start_fails_since_;
 

@@ -117,6 +117,9 @@ absl::StatusOr<AttemptNotes> AttemptDir::ReadNotes() const {
   if (document.contains("self_stopped") && document["self_stopped"].is_boolean()) {
     notes.self_stopped = document["self_stopped"].get<bool>();
   }
+  if (document.contains("silent_ms") && document["silent_ms"].is_number_integer()) {
+    notes.silent = absl::Milliseconds(document["silent_ms"].get<int64_t>());
+  }
   if (document.contains("grace_ms") && document["grace_ms"].is_number_integer()) {
     notes.grace = absl::Milliseconds(document["grace_ms"].get<int64_t>());
   }
@@ -127,6 +130,7 @@ absl::Status AttemptDir::WriteNotes(const AttemptNotes& notes) const {
   const json document = {{"gpus", notes.gpus},
                          {"stop", static_cast<int>(notes.stop)},
                          {"self_stopped", notes.self_stopped},
+                         {"silent_ms", absl::ToInt64Milliseconds(notes.silent)},
                          {"grace_ms", absl::ToInt64Milliseconds(notes.grace)}};
   return WriteFileAtomically(File("notes.json"), document.dump(), 0600);
 }

@@ -25,6 +25,8 @@ struct AttemptNotes {
   v1::StopKind stop = v1::STOP_KIND_UNSPECIFIED;
   // Whether the worker stopped it because its right to run had ended.
   bool self_stopped = false;
+  // How long the trainer had said nothing when the worker stopped it for that; zero for not.
+  absl::Duration silent = absl::ZeroDuration();
   // Time between asking the trainer to stop and killing it.
   absl::Duration grace = absl::Seconds(120);
 };

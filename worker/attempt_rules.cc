@@ -120,6 +120,13 @@ v1::Failure MakeFailure(const AttemptFacts& facts, const AttemptNotes& notes,
     Set(failure, "WORKER_DISCONNECTED",
         "The worker could not reach the service for too long and stopped the trainer.",
         v1::Failure::INFRASTRUCTURE);
+  } else if (notes.silent > absl::ZeroDuration()) {
+    Set(failure, "TRAINER_STALLED",
+        "The trainer lived and said nothing for " +
+            absl::FormatDuration(absl::Trunc(notes.silent, absl::Seconds(1))) +
+            ", so the worker stopped it. Its logs may say what it waited for; the worker's "
+            "trainer_stall_duration says how long it may be silent.",
+        v1::Failure::STALLED);
   } else if (!facts.failure_code.empty() || !facts.failure_message.empty()) {
     Set(failure, Code(facts.failure_code, "TRAINER_FAILED"), facts.failure_message,
         AttributionOf(facts.failure_attribution));
@@ -206,7 +213,8 @@ v1::AttemptEnd MakeEnd(const AttemptFacts& facts, const AttemptNotes& notes,
   // count.
   const bool stopped =
       end.stop() != v1::STOP_KIND_UNSPECIFIED && !lost && !end.out_of_memory() &&
-      !notes.self_stopped && !exit.deadline_passed && facts.failure_code.empty() &&
+      !notes.self_stopped && notes.silent == absl::ZeroDuration() && !exit.deadline_passed &&
+      facts.failure_code.empty() &&
       (end.signaled_by_worker() || exit.exit_code == 0 || exit.exit_code == kExitTemporary);
   if (!end.finished() && !stopped) {
     *end.mutable_failure() = MakeFailure(facts, notes, observation, words, end.out_of_memory());

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "absl/strings/ascii.h"
+#include "base/link.h"
 #include "base/strings.h"
 #include "base/time.h"
 #include "nlohmann/json.hpp"
@@ -166,6 +167,22 @@ v1::RunEvent DataEvent(const json& line) {
   return event;
 }
 
+// Nothing where no link can be shown.
+std::optional<v1::RunEvent> LinkedEvent(const json& line) {
+  v1::RunEvent event = Simple(v1::RunEvent::LINKED);
+  auto& pages = *event.mutable_links()->mutable_pages();
+  const auto found = line.find("links");
+  if (found == line.end() || !found->is_object()) return std::nullopt;
+  for (const auto& [name, page] : found->items()) {
+    if (pages.size() >= kMaxLinks) break;
+    if (page.is_string() && IsLink(name, page.get_ref<const std::string&>())) {
+      pages[name] = page.get<std::string>();
+    }
+  }
+  if (pages.empty()) return std::nullopt;
+  return event;
+}
+
 }  // namespace
 
 std::string WithoutNonFinite(std::string_view line) {
@@ -280,6 +297,10 @@ Translated TranslateLine(std::string_view line, absl::Time now, AttemptFacts& fa
     facts.failure_attribution = Text(document, "attribution", 32);
   } else if (type == "preempt_ack") {
     facts.preempt_acknowledged = true;
+  } else if (type == "working") {
+    // That it came is all it says: the trainer has not hung.
+  } else if (auto linked = type == "linked" ? LinkedEvent(document) : std::nullopt) {
+    result.event = std::move(linked);
   } else {
     result.event = OtherEvent(clean, when);
   }

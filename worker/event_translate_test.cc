@@ -142,6 +142,30 @@ TEST(Translate, FailedAndPreemptAckOnlyChangeTheFacts) {
   EXPECT_TRUE(facts.preempt_acknowledged);
 }
 
+TEST(Translate, LinksAreKeptWhereTheyCanBeShown) {
+  AttemptFacts facts;
+  const Translated linked = TranslateLine(
+      R"({"type":"linked","links":{"mlflow":"https://m/1","wandb":"file:///x","n":1}})", kNow,
+      facts);
+  ASSERT_TRUE(linked.event.has_value());
+  EXPECT_EQ(linked.event->type(), v1::RunEvent::LINKED);
+  ASSERT_EQ(linked.event->links().pages_size(), 1);
+  EXPECT_EQ(linked.event->links().pages().at("mlflow"), "https://m/1");
+  // Nothing of it can be shown.
+  EXPECT_EQ(TranslateLine(R"({"type":"linked","links":[1]})", kNow, facts).event->type(),
+            v1::RunEvent::OTHER);
+  std::string many = R"({"type":"linked","links":{"a0":"https://m")";
+  for (int i = 1; i < 40; ++i) many += ",\"a" + std::to_string(i) + "\":\"https://m\"";
+  EXPECT_EQ(TranslateLine(many + "}}", kNow, facts).event->links().pages_size(), 16);
+}
+
+TEST(Translate, ThatATrainerWorksIsNoEvent) {
+  AttemptFacts facts;
+  const Translated working = TranslateLine(R"({"type":"working"})", kNow, facts);
+  EXPECT_FALSE(working.event.has_value());
+  EXPECT_FALSE(working.checkpoint.has_value());
+}
+
 TEST(Translate, WhatIsNotKnownIsKeptAsItCame) {
   AttemptFacts facts;
   const std::string unknown = R"({"type":"gpu","temperature":[1,2]})";

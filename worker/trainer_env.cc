@@ -10,6 +10,7 @@
 #include "base/config.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "base/time.h"
 #include "google/protobuf/util/json_util.h"
 #include "worker/publisher.h"
 
@@ -36,6 +37,18 @@ int FreePort() {
   }
   close(fd);
   return port;
+}
+
+// Lets a Composer trainer report without a change, where trainer_dir has what stands in for the
+// package that it reports by (trainer/adapters/mcli).
+void AddComposerReporting(const std::string& trainer_dir,
+                          std::map<std::string, std::string>& environment) {
+  const std::string adapters = trainer_dir + "/trainer/adapters";
+  if (!FileExists(adapters + "/mcli/__init__.py")) return;
+  environment["PYTHONPATH"] += ":" + adapters;
+  environment["MOSAICML_PLATFORM"] = "true";
+  // Composer looks whether it is set; nothing reads the file.
+  environment["MOSAICML_ACCESS_TOKEN_FILE"] = "/dev/null";
 }
 
 }  // namespace
@@ -72,6 +85,7 @@ std::map<std::string, std::string> TrainerEnvironment(
   env["FINETUNED_RESUME_FROM"] =
       lease.resume_from().empty() ? "" : store.Absolute(lease.resume_from());
   env["FINETUNED_GRACE_SECONDS"] = std::to_string(absl::ToInt64Seconds(notes.grace));
+  env["FINETUNED_STALL_SECONDS"] = std::to_string(absl::ToInt64Seconds(StallTimeOf(config)));
   env["FINETUNED_MODEL_ROOTS"] = absl::StrJoin(config.model_roots(), ":");
   env["FINETUNED_THREADS"] = threads;
 
@@ -99,6 +113,11 @@ std::map<std::string, std::string> TrainerEnvironment(
   return env;
 }
 
+absl::Duration StallTimeOf(const config::v1::WorkerConfig& config) {
+  return config.has_trainer_stall_duration() ? FromProtoDuration(config.trainer_stall_duration())
+                                             : kDefaultStallTime;
+}
+
 absl::StatusOr<std::string> TrainerSpecJson(const ArtifactStore& store, const v1::RunSpec& spec) {
   v1::RunSpec resolved = spec;
   const std::string& weights = spec.custom_weights_path();
@@ -124,8 +143,10 @@ absl::StatusOr<TrainerSpec> PrepareTrainer(const config::v1::WorkerConfig& confi
   FT_RETURN_IF_ERROR(WriteFileAtomically(dir.File("spec.json"), json, 0444));
   TrainerSpec spec;
   spec.argv.assign(config.trainer_command().begin(), config.trainer_command().end());
-  for (const auto& [name, value] :
-       TrainerEnvironment(config, store, lease, dir, notes, ProcessEnvironment(), FreePort())) {
+  std::map<std::string, std::string> environment =
+      TrainerEnvironment(config, store, lease, dir, notes, ProcessEnvironment(), FreePort());
+  AddComposerReporting(config.trainer_dir(), environment);
+  for (const auto& [name, value] : environment) {
     spec.environment.push_back(name + "=" + value);
   }
   spec.cwd = config.trainer_dir();

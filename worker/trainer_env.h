@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "artifacts/artifact_store.h"
 #include "finetuned/config/v1/config.pb.h"
 #include "worker/attempt_dir.h"
@@ -13,6 +14,11 @@
 namespace finetuned {
 
 inline constexpr int kTrainerContract = 1;
+// As long as the hosted product waited for a trainer without activity (its RunTimeoutError).
+inline constexpr absl::Duration kDefaultStallTime = absl::Minutes(30);
+
+// How long a trainer may say nothing before it is taken to hang.
+absl::Duration StallTimeOf(const config::v1::WorkerConfig& config);
 
 // The environment of a trainer under the trainer contract: an allow-list of the agent's own
 // variables (PATH, HOME, LANG, TZ, and `pass_environment`), and what the contract names. Nothing

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "base/file.h"
 #include "nlohmann/json.hpp"
 #include "worker/test_support.h"
 
@@ -42,6 +45,7 @@ TEST(TrainerEnvironment, HoldsTheContractAndNothingElseOfTheAgents) {
   EXPECT_EQ(env["FINETUNED_RESUME_FROM"], "/root/w/7/checkpoints/ep1-ba5");
   EXPECT_EQ(env["FINETUNED_MODEL_ROOTS"], "/m1:/m2");
   EXPECT_EQ(env["FINETUNED_GRACE_SECONDS"], "120");
+  EXPECT_EQ(env["FINETUNED_STALL_SECONDS"], "1800");
   EXPECT_EQ(env["FINETUNED_THREADS"], "4");
   EXPECT_EQ(env["OMP_NUM_THREADS"], "4");
   EXPECT_EQ(env["CUDA_VISIBLE_DEVICES"], "1,3");
@@ -108,6 +112,31 @@ TEST(PrepareTrainer, MakesTheFoldersAndTheSpec) {
   EXPECT_TRUE(store.Head("w/7/attempts/3/output")->is_folder);
   // Repeatable, after a start that failed.
   EXPECT_TRUE(PrepareTrainer(config, store, lease, dir, AttemptNotes(), "/deadline").ok());
+}
+
+TEST(PrepareTrainer, AComposerTrainerReportsWhereTheAdapterIs) {
+  const ArtifactStore store(NewTempFolder());
+  config::v1::WorkerConfig config;
+  config.set_trainer_dir(NewTempFolder());
+  v1::Lease lease;
+  lease.mutable_attempt()->set_run_id(7);
+  lease.mutable_attempt()->set_epoch(3);
+  lease.set_artifact_path("w/7");
+  const AttemptDir dir(NewTempFolder(), {7, 3});
+  ASSERT_TRUE(dir.Create(lease, AttemptNotes()).ok());
+  const auto has = [&](const std::string& variable) {
+    const auto spec = PrepareTrainer(config, store, lease, dir, AttemptNotes(), "/deadline");
+    EXPECT_TRUE(spec.ok()) << spec.status();
+    return std::count(spec->environment.begin(), spec->environment.end(), variable) == 1;
+  };
+  EXPECT_FALSE(has("MOSAICML_PLATFORM=true"));
+  EXPECT_TRUE(has("PYTHONPATH=" + config.trainer_dir()));
+  const std::string adapters = config.trainer_dir() + "/trainer/adapters";
+  ASSERT_TRUE(MakeDirectories(adapters + "/mcli").ok());
+  ASSERT_TRUE(WriteFileAtomically(adapters + "/mcli/__init__.py", "").ok());
+  EXPECT_TRUE(has("MOSAICML_PLATFORM=true"));
+  EXPECT_TRUE(has("MOSAICML_ACCESS_TOKEN_FILE=/dev/null"));
+  EXPECT_TRUE(has("PYTHONPATH=" + config.trainer_dir() + ":" + adapters));
 }
 
 }  // namespace

@@ -103,6 +103,20 @@ struct UpdateFlags {
 };
 absl::StatusOr<int> UpdateRun(Session& session, const UpdateFlags& flags);
 
+struct PauseFlags {
+  std::string name;
+  std::string reason;
+};
+absl::StatusOr<int> PauseRun(Session& session, const PauseFlags& flags);
+absl::StatusOr<int> ResumeRun(Session& session, const std::string& name);
+
+struct MetricsFlags {
+  std::string name;
+  // Names of metrics; empty for the losses.
+  std::vector<std::string> metrics;
+};
+absl::StatusOr<int> ShowMetrics(Session& session, const MetricsFlags& flags);
+
 struct DeleteFlags {
   std::vector<std::string> names;
   bool yes = false;

@@ -176,6 +176,40 @@ select w.shape_id, w.priority, w.queue_pos, w.run_id
 from waiting w join limited using (owner_id) join released using (owner_id)
 where w.place <= limited.holding_limit - released.released_count
 
+-- name: resume_run
+-- Admits a paused run again, whose owner and row are locked, if its owner may have one more. It waits behind what came
+-- before; with a holding limit release_runs decides when it may queue.
+with counted as (
+  update owners o set active = o.active + 1
+  from runs r
+  where r.run_id = $1::bigint and r.state = 'PAUSED' and o.owner_id = r.owner_id
+    and o.active < coalesce(o.active_limit, $2::int)
+  returning o.owner_id, coalesce(o.holding_limit, $3::int) is null as may_queue
+),
+moved as (
+  update runs r set
+    state = 'PENDING',
+    queue_pos = nextval('queue_positions'),
+    last_seq = r.last_seq + 1,
+    state_reason = '',
+    paused_duration = r.paused_duration
+      + case when r.start_time is null then interval '0' else clock_timestamp() - r.pause_time end,
+    pause_time = null,
+    update_time = greatest(r.update_time, clock_timestamp())
+  from counted where r.run_id = $1::bigint
+  returning r.run_id, r.last_seq, r.update_time, r.shape_id, r.priority, r.queue_pos, counted.may_queue
+),
+events as (
+  insert into run_events (run_id, seq, event_time, epoch, type, message, detail)
+  select run_id, last_seq, update_time, 0, 'RESUME_REQUESTED', $4::text, '' from moved
+),
+queued as (
+  insert into run_queue (shape_id, priority, pos, run_id)
+  select shape_id, priority, queue_pos, run_id from moved where may_queue
+)
+select o.owner_id, o.active, coalesce(o.active_limit, $2::int) as active_limit, exists (select from moved) as admitted
+from runs r join owners o using (owner_id) where r.run_id = $1::bigint
+
 -- name: limited_owners
 select owner_id from owners where coalesce(holding_limit, $1::int) is not null and active > 0 order by owner_id
 for no key update

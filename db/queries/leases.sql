@@ -134,7 +134,7 @@ update leases set expire_time = greatest(expire_time, clock_timestamp() + make_i
 -- Runs whose wall-clock limit is over and that were not told yet.
 select run_id from runs
 where state in ('QUEUED', 'STARTING', 'RUNNING') and stop_requested is null
-  and max_run_time is not null and start_time + max_run_time < clock_timestamp()
+  and max_run_time is not null and start_time + max_run_time + paused_duration < clock_timestamp()
 order by run_id limit 100
 
 -- name: request_drain

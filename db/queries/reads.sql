@@ -28,7 +28,7 @@ where owner_id = $1::bigint and request_id = $2::uuid
 -- name: get_runs
 select r.run_id, w.name as workspace, o.email, r.name, r.uid, r.state, coalesce(r.stop_requested::text, '') as stop_requested,
        r.epoch, r.last_seq, r.shape_id, r.priority, r.queue_pos, r.create_time, r.update_time, r.start_time,
-       r.end_time, r.estimated_end_time, r.state_reason, r.labels, r.progress, r.failure, s.spec, e.path as experiment_path,
+       r.end_time, r.estimated_end_time, r.state_reason, r.labels, r.links, r.progress, r.failure, s.spec, e.path as experiment_path,
        e.uid as experiment_uid, r.max_retries, coalesce(extract(epoch from r.max_run_time), 0)::bigint as max_run_seconds,
        coalesce((select c.path from checkpoints c where c.run_id = r.run_id order by c.step desc limit 1), '')
          as latest_checkpoint,

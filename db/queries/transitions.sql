@@ -22,7 +22,7 @@ select r.run_id, r.state, r.epoch, r.last_seq, coalesce(r.stop_requested::text, 
        coalesce(l.expire_time < clock_timestamp(), false) as lease_expired,
        coalesce(a.acked_report, 0) as acked_report,
        exists (select from checkpoints c where c.run_id = r.run_id) as has_checkpoint,
-       coalesce(r.start_time + r.max_run_time < clock_timestamp(), false) as overdue,
+       coalesce(r.start_time + r.max_run_time + r.paused_duration < clock_timestamp(), false) as overdue,
        r.registered_model_id is not null as registers
 from runs r
 left join leases l using (run_id)
@@ -51,7 +51,8 @@ moved as (
     estimated_end_time = case when i.new_state = r.state then r.estimated_end_time end,
     update_time = greatest(r.update_time, clock_timestamp()),
     end_time = case when i.new_state in ('COMPLETED', 'FAILED', 'STOPPED')
-                    then greatest(r.update_time, clock_timestamp()) end
+                    then greatest(r.update_time, clock_timestamp()) end,
+    pause_time = case when i.new_state = 'PAUSED' then clock_timestamp() end
   from input i where r.run_id = i.run_id
   returning r.run_id, r.owner_id, r.epoch, r.last_seq, r.update_time, r.shape_id, r.priority, r.queue_pos, r.state
 ),
@@ -85,14 +86,19 @@ freed as (
 )
 select run_id, last_seq, state from moved
 
+-- name: count_paused
+-- Runs of this run's owner, who is locked, that are paused or being paused.
+select count(*) from runs
+where owner_id = (select owner_id from runs where run_id = $1::bigint) and (state = 'PAUSED' or stop_requested = 'PAUSE')
+
 -- name: store_reports
--- Appends events to runs that lock_runs has locked, and brings their rows up to date. Arrays $1..$9 are one per run,
+-- Appends events to runs that lock_runs has locked, and brings their rows up to date. Arrays $1..$10 are one per run,
 -- the rest one per event with its number already given.
 with input as materialized (
   select * from unnest(
       $1::bigint[], $2::bigint[], $3::run_state[], $4::bigint[], $5::bytea[], $6::float8[], $7::bool[], $8::bool[],
-      $9::bigint[])
-    as i(run_id, epoch, new_state, last_seq, progress, remaining_seconds, sets_estimate, starts, acked_report)
+      $9::bigint[], $10::jsonb[])
+    as i(run_id, epoch, new_state, last_seq, progress, remaining_seconds, sets_estimate, starts, acked_report, links)
 ),
 moved as (
   update runs r set
@@ -103,6 +109,7 @@ moved as (
                               when i.remaining_seconds >= 0
                               then clock_timestamp() + make_interval(secs => i.remaining_seconds) end,
     start_time = case when i.starts then coalesce(r.start_time, clock_timestamp()) else r.start_time end,
+    links = coalesce(i.links, r.links),
     update_time = greatest(r.update_time, clock_timestamp())
   from input i where r.run_id = i.run_id
   returning r.run_id, r.epoch, r.update_time
@@ -115,14 +122,14 @@ attempts as (
 ),
 saved as (
   insert into checkpoints (run_id, name, epoch, step, path, detail)
-  select * from unnest($10::bigint[], $11::text[], $12::bigint[], $13::bigint[], $14::text[], $15::bytea[])
+  select * from unnest($11::bigint[], $12::text[], $13::bigint[], $14::bigint[], $15::text[], $16::bytea[])
   on conflict (run_id, name) do update set
     epoch = excluded.epoch, step = excluded.step, path = excluded.path, detail = excluded.detail,
     create_time = excluded.create_time
 )
 insert into run_events (run_id, seq, event_time, epoch, type, message, detail)
 select e.run_id, e.seq, m.update_time, m.epoch, e.type, e.message, e.detail
-from unnest($16::bigint[], $17::bigint[], $18::event_type[], $19::text[], $20::bytea[])
+from unnest($17::bigint[], $18::bigint[], $19::event_type[], $20::text[], $21::bytea[])
   as e(run_id, seq, type, message, detail)
 join moved m using (run_id)
 

@@ -13,7 +13,7 @@ AT_START = {"ALREADY_RUNNING", "BAD_CONFIG", "BAD_FLAG", "CANNOT_LISTEN", "DATAB
             "POSTGRES_NOT_READY", "POSTGRES_TOO_OLD", "POSTGRES_USER_MISSING", "SCHEMA_NEWER", "SCHEMA_OLDER",
             "TRAINER_MISSING", "TRAINER_PYTHON_MISSING"}
 # Words of the source that look like a reason and are none: outcomes of statements, variables of the environment, ...
-OTHER_WORDS = {"ADMITTED", "FINETUNED_", "HOME", "MODEL_TAKEN", "NONE", "PGCONNECT_TIMEOUT", "PGTARGETSESSIONATTRS",
+OTHER_WORDS = {"ADMITTED", "FINETUNED_", "HOME", "MODEL_TAKEN", "NONE", "NULL", "PGCONNECT_TIMEOUT", "PGTARGETSESSIONATTRS",
                "QUOTA_REACHED", "REPLAYED", "USER", "UTF8", "XDG_DATA_HOME"}
 REASON = r'"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*)"'
 # How the source makes errors: with a code, by a function that has one, and as a violation, whose reason comes last. A
@@ -96,7 +96,7 @@ class CallingTest(unittest.TestCase):
         for one in config["methodConfig"]:
             repeatable = {name["method"] for name in one["name"]
                           if name["method"].startswith(("Get", "List", "Read"))
-                          or name["method"] in ("CreateRun", "CancelRuns", "DrainWorker")}
+                          or name["method"] in ("CreateRun", "CancelRuns", "PauseRun", "DrainWorker")}
             policy = one.get("retryPolicy")
             self.assertEqual(repeatable, {name["method"] for name in one["name"]} if policy else set())
             if policy:

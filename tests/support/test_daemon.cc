@@ -127,6 +127,22 @@ absl::StatusOr<v1::CancelRunsResponse> TestClient::Cancel(const std::string& nam
   return Result(status, response);
 }
 
+absl::StatusOr<v1::Run> TestClient::Pause(const std::string& name) {
+  v1::PauseRunRequest request;
+  request.set_name(name);
+  v1::Run run;
+  const grpc::Status status = runs_->PauseRun(Context().get(), request, &run);
+  return Result(status, run);
+}
+
+absl::StatusOr<v1::Run> TestClient::Resume(const std::string& name) {
+  v1::ResumeRunRequest request;
+  request.set_name(name);
+  v1::Run run;
+  const grpc::Status status = runs_->ResumeRun(Context().get(), request, &run);
+  return Result(status, run);
+}
+
 absl::StatusOr<v1::ListRunEventsResponse> TestClient::Events(const std::string& name) {
   v1::ListRunEventsRequest request;
   request.set_name(name);

@@ -61,6 +61,8 @@ class TestClient {
   absl::StatusOr<v1::Run> Create(const v1::CreateRunRequest& request);
   absl::StatusOr<v1::Run> Get(const std::string& name);
   absl::StatusOr<v1::CancelRunsResponse> Cancel(const std::string& name);
+  absl::StatusOr<v1::Run> Pause(const std::string& name);
+  absl::StatusOr<v1::Run> Resume(const std::string& name);
   absl::StatusOr<v1::ListRunEventsResponse> Events(const std::string& name);
 
  private:
