@@ -467,6 +467,38 @@ TEST_F(App, ListsEventsOverPages) {
             "2    2026-01-01T12:02:00Z  -        STARTED  event 2\n");
 }
 
+TEST_F(App, ShowsWhatWaitsAndWhy) {
+  v1::ListRunsRequest listed;
+  server_.list_runs = [&](const v1::ListRunsRequest& request, v1::ListRunsResponse* response) {
+    listed = request;
+    for (const char* name : {"run-1", "run-2", "run-3"}) {
+      *response->add_runs() = TestRun(name, v1::Run::PENDING);
+    }
+    return absl::OkStatus();
+  };
+  server_.get_run = [](const v1::GetRunRequest& request, v1::Run* run) -> absl::Status {
+    const std::string name = request.name().substr(request.name().rfind('/') + 1);
+    if (name == "run-3") return MakeError(absl::StatusCode::kNotFound, "RUN_NOT_FOUND", "gone");
+    // The first was taken since it was listed.
+    *run = TestRun(name, name == "run-1" ? v1::Run::RUNNING : v1::Run::PENDING);
+    run->mutable_wait()->set_reason(v1::Wait::NO_WORKER);
+    run->mutable_wait()->set_position(4);
+    return absl::OkStatus();
+  };
+  ASSERT_EQ(Run({"queue", "--columns", "name,place,why"}), kExitOk) << Err();
+  EXPECT_EQ(listed.order_by(), "create_time");
+  EXPECT_EQ(listed.states_size(), 2);
+  EXPECT_THAT(Out(), AllOf(HasSubstr("run-2  4      No worker is connected;"),
+                           Not(HasSubstr("run-1")), Not(HasSubstr("run-3"))));
+  Reset();
+  ASSERT_EQ(Run({"queue", "-o", "name"}), kExitOk);
+  EXPECT_EQ(Out(), "run-2\n");
+  Reset();
+  EXPECT_EQ(Run({"queue", "--limit", "0"}), kExitUsage);
+  Reset();
+  EXPECT_EQ(Run({"queue", "--sort", "nothing"}), kExitUsage);
+}
+
 TEST_F(App, ListsCheckpointsWithTheirPaths) {
   server_.list_checkpoints = [this](const v1::ListCheckpointsRequest&,
                                     v1::ListCheckpointsResponse* response) {

@@ -113,7 +113,7 @@ class Bash : public ::testing::Test {
 };
 
 TEST_F(Bash, OffersCommandsFlagsAndValues) {
-  EXPECT_THAT(Offered("finetune qu"), ElementsAre("quota"));
+  EXPECT_THAT(Offered("finetune quo"), ElementsAre("quota"));
   EXPECT_THAT(Offered("finetune run cr"), ElementsAre("create"));
   EXPECT_THAT(Offered("finetune -o json run cl"), ElementsAre("clone"));
   EXPECT_THAT(Offered("finetune --output=json run cl"), ElementsAre("clone"));

@@ -238,6 +238,15 @@ void AddDownloadModel(Grammar& grammar, CLI::App& model) {
   Bind(grammar, command, flags, &DownloadModel);
 }
 
+void AddQueue(Grammar& grammar, CLI::App& app) {
+  auto [command, flags] = AddCommand<QueueFlags>(
+      app, "queue", "The runs that wait: each with its place and what it waits for");
+  command->add_option("--limit", flags->limit, "The most that are listed")->capture_default_str();
+  AddTableFlags(grammar, command);
+  command->group("Commands");
+  Bind(grammar, command, flags, &ShowQueue);
+}
+
 void AddWorkspace(Grammar& grammar, CLI::App& workspace) {
   BindPlain(grammar, workspace.add_subcommand("get", "Show your workspace"), &ShowWorkspace);
   auto [command, share] =
@@ -378,6 +387,7 @@ Grammar::Grammar()
   BindPlain(*this,
             app.add_subcommand("quota", "Your quota and the runs that hold it")->group("Commands"),
             &ShowQuota);
+  AddQueue(*this, app);
   CLI::App* worker = AddNoun(app, "worker", "Workers of the installation");
   CLI::App* workers = worker->add_subcommand("list", "List the workers");
   AddTableFlags(*this, workers);

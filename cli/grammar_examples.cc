@@ -40,6 +40,7 @@ constexpr Example kExamples[] = {
     {"workspace get", "finetune workspace get"},
     {"workspace update", "finetune workspace update --share-runs true"},
     {"quota", "finetune quota"},
+    {"queue", "finetune queue --sort place"},
     {"worker list", "finetune worker list"},
     {"worker get", "finetune worker get gpu-1"},
     {"worker drain", "finetune worker drain gpu-1 --stop-runs"},

@@ -46,6 +46,10 @@ inline void AddTableFlags(Grammar& grammar, CLI::App* command) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->group(group);
+  command
+      ->add_option("--sort", grammar.global.sort,
+                   "By a column, of what is listed: state, or age:desc for the greatest first")
+      ->group(group);
   command->add_flag("--no-headers", grammar.global.no_headers, "Without the line of names")
       ->group(group);
 }

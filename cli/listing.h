@@ -8,7 +8,8 @@
 
 namespace finetuned::cli {
 
-// Rows for people and for spreadsheets: `-o table`, `wide` and `csv`, `--columns`, `--no-headers`.
+// Rows for people and for spreadsheets: `-o table`, `wide` and `csv`, `--columns`, `--sort`,
+// `--no-headers`.
 // Pure.
 class Listing {
  public:
@@ -18,6 +19,8 @@ class Listing {
     bool csv = false;
     // Names of columns in the order wanted; empty for the usual ones.
     std::vector<std::string> columns;
+    // A column, or `column:desc`; empty for the order in which rows were added.
+    std::string sort;
     bool headers = true;
     bool color = false;
     // As in Table::Render().
@@ -29,6 +32,8 @@ class Listing {
 
   // Usage error for a name that is no column's: it lists them. `last_seen` is as good as the name.
   absl::Status CheckColumns(const std::vector<std::string>& columns) const;
+  // The same for a column to sort by.
+  absl::Status CheckSort(const std::string& sort) const;
 
   // Requires as many cells as there are columns, those of `wide` last.
   void AddRow(std::vector<Cell> cells) { rows_.push_back(std::move(cells)); }
@@ -39,7 +44,9 @@ class Listing {
 
  private:
   std::vector<size_t> Chosen(const Options& options) const;
-  std::string RenderCsv(const std::vector<size_t>& chosen, bool headers) const;
+  // The rows as they are wanted. Numbers, ages and sizes go by what they say, absent values last.
+  std::vector<const std::vector<Cell>*> Sorted(const std::string& sort) const;
+  std::string RenderCsv(const std::vector<size_t>& chosen, const Options& options) const;
 
   std::vector<std::string> columns_;
   // How many of them `table` shows.

@@ -45,6 +45,37 @@ TEST(Listing, ShowsTheColumnsThatWereAskedForInTheirOrder) {
               HasSubstr("no column `nam`; there are name, last_seen, uid."));
 }
 
+TEST(Listing, SortsByWhatAColumnSays) {
+  Listing listing({"NAME", "AGE", "SIZE", "DONE"});
+  listing.AddRow({"run-10", "3m", "1.5 GiB", "9%"});
+  listing.AddRow({"run-9", "2d", "900 MiB", "-"});
+  listing.AddRow({"a", "45s", "1000 B", "40% loss 1.2"});
+  const auto names = [&listing](const std::string& sort) {
+    Listing::Options options;
+    options.columns = {"name"};
+    options.headers = false;
+    options.sort = sort;
+    return listing.Render(options);
+  };
+  EXPECT_EQ(names(""), "run-10\nrun-9\na\n");
+  EXPECT_EQ(names("name"), "a\nrun-10\nrun-9\n");
+  EXPECT_EQ(names("age"), "a\nrun-10\nrun-9\n");
+  EXPECT_EQ(names("age:desc"), "run-9\nrun-10\na\n");
+  EXPECT_EQ(names("size"), "a\nrun-9\nrun-10\n");
+  // What is absent comes last either way.
+  EXPECT_EQ(names("done"), "run-10\na\nrun-9\n");
+  EXPECT_EQ(names("done:desc"), "a\nrun-10\nrun-9\n");
+  Listing models({"NAME", "PARAMETERS"});
+  for (const char* count : {"1.24B", "770K", "70B", "13M"}) models.AddRow({count, count});
+  Listing::Options options;
+  options.columns = {"name"};
+  options.headers = false;
+  options.sort = "parameters";
+  EXPECT_EQ(models.Render(options), "770K\n13M\n1.24B\n70B\n");
+  EXPECT_TRUE(listing.CheckSort("AGE:asc").ok());
+  EXPECT_EQ(ExitCodeOf(listing.CheckSort("agee")), kExitUsage);
+}
+
 TEST(Listing, QuotesCsvAndLeavesAbsentValuesEmpty) {
   Listing::Options options;
   options.csv = true;

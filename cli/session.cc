@@ -67,9 +67,12 @@ bool Session::is_table() const {
 }
 
 absl::Status Session::CheckColumns(const Listing& listing) const {
-  if (is_table()) return listing.CheckColumns(flags_.columns);
-  if (flags_.columns.empty() && !flags_.no_headers) return absl::OkStatus();
-  return UsageError("--columns and --no-headers are for --output table, wide and csv.");
+  if (is_table()) {
+    FT_RETURN_IF_ERROR(listing.CheckSort(flags_.sort));
+    return listing.CheckColumns(flags_.columns);
+  }
+  if (flags_.columns.empty() && flags_.sort.empty() && !flags_.no_headers) return absl::OkStatus();
+  return UsageError("--columns, --sort and --no-headers are for --output table, wide and csv.");
 }
 
 std::string Session::RenderListing(const Listing& listing, int width) const {
@@ -78,6 +81,7 @@ std::string Session::RenderListing(const Listing& listing, int width) const {
   options.wide = format_ == OutputFormat::kWide;
   options.csv = format_ == OutputFormat::kCsv;
   options.columns = flags_.columns;
+  options.sort = flags_.sort;
   options.headers = !flags_.no_headers;
   options.color = color_;
   // What was asked for by name is shown whole.

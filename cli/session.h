@@ -22,6 +22,7 @@ struct GlobalFlags {
   std::string timeout;
   // Of listings.
   std::vector<std::string> columns;
+  std::string sort;
   bool no_headers = false;
 };
 

@@ -117,6 +117,11 @@ struct MetricsFlags {
 };
 absl::StatusOr<int> ShowMetrics(Session& session, const MetricsFlags& flags);
 
+struct QueueFlags {
+  int64_t limit = 50;
+};
+absl::StatusOr<int> ShowQueue(Session& session, const QueueFlags& flags);
+
 struct DeleteFlags {
   std::vector<std::string> names;
   bool yes = false;
