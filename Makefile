@@ -1,6 +1,6 @@
 # The front door. `make` lists what it can do; the work is done by CMake and by the scripts in tools/.
 .DEFAULT_GOAL := help
-.PHONY: help deps build quickstart test lint format schema clean
+.PHONY: help deps build quickstart test faults lint format schema clean
 
 JOBS ?= $(shell nproc)
 programs := finetuned finetuned-worker finetuned-shim finetune
@@ -21,6 +21,11 @@ test: ## Build what is missing and run every test, with sanitizers, against a re
 	@tools/install_deps.sh --test
 	@tools/build.sh dev $(JOBS) all
 	@tools/run_tests.sh
+
+faults: ## Try to break the promises: every order of the transactions that meet, and mutants of the SQL
+	@tools/install_deps.sh --test
+	@tools/build.sh dev $(JOBS) interleavings_test mutants_test
+	@build/dev/bin/interleavings_test && build/dev/bin/mutants_test
 
 lint: ## Check layering, format and the repository's own rules
 	@tools/lint.sh
