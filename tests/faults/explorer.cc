@@ -1,13 +1,11 @@
 #include "tests/faults/explorer.h"
 
 #include <atomic>
-#include <chrono>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "db/array.h"
-#include "db/queries.h"
 
 namespace finetuned {
 namespace {
@@ -15,7 +13,7 @@ namespace {
 // No order takes longer; a deadlock is found by Postgres after a second.
 constexpr absl::Duration kStuck = absl::Seconds(30);
 // How long a request is with the server before it may wait for a lock.
-constexpr absl::Duration kQuick = absl::Milliseconds(2);
+constexpr absl::Duration kQuick = absl::Microseconds(500);
 // What an order may have gone wrong by without anybody being told: it was run again.
 constexpr char kDeadlock[] = "40P01";
 
@@ -31,14 +29,9 @@ std::string Through(const std::string& url, const std::string& folder) {
 }  // namespace
 
 struct Explorer::Session {
-  Session(const std::string& url, const PgGate::Mutation& mutation)
-      : gate(SocketFolder(url), mutation), stores(Through(url, gate.folder())) {
-    // libpqxx prepares a statement when it is first used, which would be a step of its own.
-    const absl::Status status = stores.pool.Read("connect", [](pqxx::transaction_base& tx) {
-      for (const Query* query : kAllQueries) tx.conn().prepare_now(query->name);
-      return absl::OkStatus();
-    });
-    if (!status.ok()) abort();
+  Session(const std::string& url, const PgGate::Mutation& mutation, std::function<void()> changed)
+      : gate(SocketFolder(url), mutation, std::move(changed)), stores(Through(url, gate.folder())) {
+    PrepareAllStatements(stores.pool);
   }
 
   PgGate gate;
@@ -49,11 +42,15 @@ struct Explorer::Session {
 };
 
 Explorer::Explorer(SceneMaker* scenes, PgGate::Mutation mutation)
-    : scenes_(*scenes), mutation_(std::move(mutation)), watcher_(scenes->database().admin_url) {
-  watcher_.prepare("blocked", "select pg_blocking_pids($1::int) && $2::int[]");
-}
+    : scenes_(*scenes), mutation_(std::move(mutation)), watcher_(scenes->database().admin_url) {}
 
 Explorer::~Explorer() = default;
+
+void Explorer::Changed() {
+  MutexLock lock(mutex_);
+  ++changes_;
+  changed_.NotifyAll();
+}
 
 bool Explorer::Settle(const std::vector<Session*>& sessions) {
   // Only locks of each other count: those of a vacuum go away by themselves.
@@ -61,21 +58,23 @@ bool Explorer::Settle(const std::vector<Session*>& sessions) {
   for (Session* session : sessions) backends.push_back(session->gate.backend_pid());
   const absl::Duration begin = RealClock::Get().SinceBoot();
   while (true) {
+    uint64_t seen;
+    {
+      MutexLock lock(mutex_);
+      seen = changes_;
+    }
     bool settled = true;
     const absl::Duration waited = RealClock::Get().SinceBoot() - begin;
     for (Session* session : sessions) {
       if (session->done || session->gate.waiting().has_value()) continue;
-      bool blocked = false;
-      if (waited > kQuick && session->gate.with_server()) {
-        pqxx::nontransaction tx(watcher_);
-        blocked = tx.exec_prepared1("blocked", session->gate.backend_pid(), ArrayOf(backends))[0]
-                      .as<bool>();
-      }
-      settled = settled && blocked;
+      settled = settled && waited > kQuick && session->gate.with_server() &&
+                watcher_.Query(absl::StrCat("select pg_blocking_pids(", session->gate.backend_pid(),
+                                            ") && '", ArrayOf(backends), "'::int[]")) == "t";
     }
     if (settled) return true;
     if (waited > kStuck) return false;
-    std::this_thread::sleep_for(std::chrono::microseconds(50));
+    MutexLock lock(mutex_);
+    if (changes_ == seen) changed_.WaitFor(mutex_, kQuick);
   }
 }
 
@@ -88,9 +87,10 @@ std::string Explorer::RunOnce(const Race& race, const std::vector<size_t>& prefi
     Session* const session = sessions[i];
     session->gate.SetArmed(true);
     session->done = false;
-    session->thread = std::thread([session, &scene, act = race.acts[i].second] {
+    session->thread = std::thread([this, session, &scene, act = race.acts[i].second] {
       session->answer = act(session->stores, scene);
       session->done = true;
+      Changed();
     });
   }
   std::string trace, wrong;
@@ -117,7 +117,8 @@ std::string Explorer::RunOnce(const Race& race, const std::vector<size_t>& prefi
     if (begun) continue;
     // All wait for each other: Postgres will find out.
     if (ready.empty()) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      MutexLock lock(mutex_);
+      changed_.WaitFor(mutex_, absl::Milliseconds(20));
       continue;
     }
     const size_t choice = choices->size() < prefix.size() ? prefix[choices->size()] : 0;
@@ -153,7 +154,8 @@ std::string Explorer::RunOnce(const Race& race, const std::vector<size_t>& prefi
 
 Exploration Explorer::Explore(const Race& race) {
   while (sessions_.size() < race.acts.size()) {
-    sessions_.push_back(std::make_unique<Session>(scenes_.database().daemon_url, mutation_));
+    sessions_.push_back(
+        std::make_unique<Session>(scenes_.database().daemon_url, mutation_, [this] { Changed(); }));
   }
   Exploration exploration;
   std::vector<size_t> prefix;

@@ -56,7 +56,14 @@ class Explorer {
 
   SceneMaker& scenes_;
   const PgGate::Mutation mutation_;
-  pqxx::connection watcher_;
+  TestSession watcher_;
+  // Something may have changed with a session.
+  void Changed() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  Mutex mutex_;
+  CondVar changed_;
+  uint64_t changes_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Last, because their threads call Changed().
   std::vector<std::unique_ptr<Session>> sessions_;
 };
 

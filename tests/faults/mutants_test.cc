@@ -100,6 +100,19 @@ const std::vector<Mutant>& AllMutants() {
        "pause and acquire",
        {{"apply_transitions", "delete from run_queue q using moved m",
          "delete from run_queue q using (select * from moved limit 0) m"}}},
+      {"a report does not move the number of the newest event",
+       "cancel and report",
+       {{"store_reports", "last_seq = i.last_seq", "last_seq = r.last_seq"}}},
+      {"the first event has the number two",
+       "create twice at the limit",
+       {{"admit_runs", "select run_id, 1, now, 0, 'CREATED'",
+         "select run_id, 2, now, 0, 'CREATED'"}}},
+      {"whose lease it is is not looked at",
+       "another worker's session and report",
+       {{"read_locked_runs", "coalesce(l.session_id, 0) as session_id", "0 as session_id"}}},
+      {"the run's state is not written with its end",
+       "finish twice",
+       {{"apply_transitions", "state = i.new_state,", "state = r.state,"}}},
   };
   return *mutants;
 }

@@ -70,8 +70,10 @@ constexpr size_t kBody = 5;
 
 }  // namespace
 
-PgGate::PgGate(const std::string& server_folder, Mutation mutation)
-    : server_socket_(server_folder + kSocketName), mutation_(std::move(mutation)) {
+PgGate::PgGate(const std::string& server_folder, Mutation mutation, std::function<void()> on_change)
+    : server_socket_(server_folder + kSocketName),
+      mutation_(std::move(mutation)),
+      on_change_(std::move(on_change)) {
   char pattern[] = "/tmp/finetuned-gate-XXXXXX";
   if (mkdtemp(pattern) == nullptr) Die("mkdtemp");
   folder_ = pattern;
@@ -128,8 +130,12 @@ void PgGate::AcceptLoop() {
 }
 
 bool PgGate::WaitForGrant(const std::string& what) {
+  {
+    MutexLock lock(mutex_);
+    waiting_ = what;
+  }
+  on_change_();
   MutexLock lock(mutex_);
-  waiting_ = what;
   while (armed_ && !granted_ && !closing_) changed_.Wait(mutex_);
   waiting_.reset();
   granted_ = false;
@@ -195,6 +201,7 @@ void PgGate::FromServer(Ends ends) {
       }
     }
     if (!WriteAll(ends.client, message)) break;
+    if (message[0] == 'Z') on_change_();
   }
   {
     MutexLock lock(mutex_);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -22,8 +23,9 @@ class PgGate {
   // Name of a prepared statement, and the text that is prepared in its place.
   using Mutation = std::map<std::string, std::string>;
 
-  // `server_folder` has the server's socket.
-  PgGate(const std::string& server_folder, Mutation mutation);
+  // `server_folder` has the server's socket. `on_change` is called, without locks, whenever
+  // something waits or was answered.
+  PgGate(const std::string& server_folder, Mutation mutation, std::function<void()> on_change);
   ~PgGate();
 
   // Where clients connect, as `host`.
@@ -61,6 +63,7 @@ class PgGate {
 
   const std::string server_socket_;
   const Mutation mutation_;
+  const std::function<void()> on_change_;
   std::string folder_;
   int listener_ = -1;
   std::thread acceptor_;

@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "base/clock.h"
 #include "base/uuid.h"
 
@@ -123,16 +124,10 @@ SceneMaker::SceneMaker()
     : database_(TestPostgres::Get().NewDatabase()),
       admin_(database_.admin_url),
       stores_(database_.daemon_url) {
-  admin_.prepare("violations", kViolations);
   Sql("insert into workspaces (name) values ('races') on conflict do nothing");
 }
 
-std::string SceneMaker::Sql(const std::string& sql) {
-  pqxx::nontransaction tx(admin_);
-  const pqxx::result rows = tx.exec(sql);
-  if (rows.empty() || rows.columns() == 0 || rows[0][0].is_null()) return "";
-  return rows[0][0].c_str();
-}
+std::string SceneMaker::Sql(const std::string& sql) { return admin_.Query(sql); }
 
 NewRun SceneMaker::NewRunOf(const Scene& scene, const std::string& name) const {
   NewRun run;
@@ -215,8 +210,7 @@ std::string SceneMaker::State(const Scene& scene) {
 }
 
 std::string SceneMaker::Violations(const Scene& scene) {
-  pqxx::nontransaction tx(admin_);
-  return tx.exec_prepared1("violations", scene.owner_id)[0].c_str();
+  return admin_.Query(absl::StrReplaceAll(kViolations, {{"$1", absl::StrCat(scene.owner_id)}}));
 }
 
 }  // namespace finetuned

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <pqxx/pqxx>
 #include <string>
 #include <vector>
 
@@ -76,7 +75,7 @@ class SceneMaker {
 
  private:
   TestPostgres::Database database_;
-  pqxx::connection admin_;
+  TestSession admin_;
   Stores stores_;
   int next_ = 1;
 };

@@ -13,6 +13,7 @@
 
 #include "daemon/embedded_postgres.h"
 #include "db/migrator.h"
+#include "db/queries.h"
 
 namespace finetuned {
 namespace {
@@ -89,9 +90,27 @@ TestPostgres::Database TestPostgres::NewDatabase(bool empty) {
 }
 
 std::string TestPostgres::Query(const Database& database, const std::string& sql) {
+  return TestSession(database.admin_url).Query(sql);
+}
+
+void PrepareAllStatements(Pool& pool) {
+  Check(pool.Read("prepare", [](pqxx::transaction_base& tx) {
+    for (const struct Query* query : kAllQueries) tx.conn().prepare_now(query->name);
+    return absl::OkStatus();
+  }));
+}
+
+struct TestSession::Connection {
+  pqxx::connection postgres;
+};
+
+TestSession::TestSession(const std::string& url)
+    : connection_(new Connection{pqxx::connection(url)}) {}
+TestSession::~TestSession() = default;
+
+std::string TestSession::Query(const std::string& sql) {
   try {
-    pqxx::connection connection(database.admin_url);
-    pqxx::nontransaction tx(connection);
+    pqxx::nontransaction tx(connection_->postgres);
     const pqxx::result rows = tx.exec(sql);
     if (rows.empty() || rows.columns() == 0 || rows[0][0].is_null()) return "";
     return rows[0][0].c_str();

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <memory>
 #include <string>
+
+#include "db/pool.h"
 
 namespace finetuned {
 
@@ -36,6 +39,24 @@ class TestPostgres {
   std::string folder_;
   std::string socket_folder_;
   int next_ = 1;
+};
+
+// Connects, and prepares every statement: libpqxx prepares one when it is first used, which would
+// be a request of its own then.
+void PrepareAllStatements(Pool& pool);
+
+// A connection that stays open, for many small questions. Not safe for concurrent use.
+class TestSession {
+ public:
+  explicit TestSession(const std::string& url);
+  ~TestSession();
+
+  // The first column of the first row; "" without rows. Aborts the test program on an error.
+  std::string Query(const std::string& sql);
+
+ private:
+  struct Connection;
+  std::unique_ptr<Connection> connection_;
 };
 
 }  // namespace finetuned
