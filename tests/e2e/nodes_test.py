@@ -122,7 +122,19 @@ def start_postgres(folder):
     return server
 
 
+def why_no_namespaces():
+    """Why no network namespace can be made here, in the system's words; empty where one can."""
+    argv = ["unshare", *([] if os.geteuid() == 0 else ["-U", "-r"]), "-n", "true"]
+    return subprocess.run(argv, capture_output=True, text=True).stderr.strip()
+
+
 class NodesTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        # An ordinary user needs user namespaces, which some systems do not give, and none in a chroot (unshare(2)).
+        if os.geteuid() != 0 and (why := why_no_namespaces()):
+            raise unittest.SkipTest(f"hosts of their own need root, or user namespaces: {why}")
+
     def setUp(self):
         for tool in ("unshare", "nsenter", "ip", "openssl"):
             self.assertTrue(shutil.which(tool), f"{tool} is missing: tools/install_deps.sh --test installs it")
