@@ -467,6 +467,39 @@ TEST_F(App, ListsEventsOverPages) {
             "2    2026-01-01T12:02:00Z  -        STARTED  event 2\n");
 }
 
+TEST_F(App, ListsAttemptsWithWhatTheyCost) {
+  server_.list_attempts = [](const v1::ListAttemptsRequest&, v1::ListAttemptsResponse* response) {
+    v1::Attempt& second = *response->add_attempts();
+    second.set_attempt(2);
+    second.set_worker("gpu-1");
+    second.mutable_held_duration()->set_seconds(90 * 60);
+    second.mutable_compute()->set_gpus(4);
+    v1::Attempt& first = *response->add_attempts();
+    first.set_attempt(1);
+    first.set_worker("gpu-2");
+    first.mutable_held_duration()->set_seconds(3600);
+    first.mutable_compute()->set_cpus(2);
+    first.mutable_end_time()->set_seconds(1700000000);
+    first.set_end_reason("Attempt 1 was lost.");
+    first.set_checkpoint("ep0-ba20");
+    return absl::OkStatus();
+  };
+  ASSERT_EQ(
+      Run({"run", "attempts", "run-1", "--columns", "attempt,worker,held,cost,checkpoint,end"}),
+      kExitOk)
+      << Err();
+  EXPECT_EQ(Out(),
+            "ATTEMPT  WORKER  HELD  COST     CHECKPOINT  END\n"
+            "2        gpu-1   90m   6 GPU h  -           -\n"
+            "1        gpu-2   60m   2 CPU h  ep0-ba20    Attempt 1 was lost.\n");
+  server_.list_attempts = [](const v1::ListAttemptsRequest&, v1::ListAttemptsResponse*) {
+    return absl::OkStatus();
+  };
+  Reset();
+  EXPECT_EQ(Run({"run", "attempts", "run-1"}), kExitOk);
+  EXPECT_THAT(Err(), HasSubstr("finetune queue"));
+}
+
 TEST_F(App, ShowsWhatWaitsAndWhy) {
   v1::ListRunsRequest listed;
   server_.list_runs = [&](const v1::ListRunsRequest& request, v1::ListRunsResponse* response) {

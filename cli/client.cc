@@ -299,6 +299,11 @@ absl::StatusOr<v1::ListRunEventsResponse> Client::ListRunEvents(
     const v1::ListRunEventsRequest& request) {
   return rpc_->Call(&v1::RunService::Stub::ListRunEvents, request);
 }
+absl::StatusOr<v1::ListAttemptsResponse> Client::ListAttempts(
+    const v1::ListAttemptsRequest& request) {
+  return rpc_->Call(&v1::RunService::Stub::ListAttempts, request);
+}
+
 absl::StatusOr<v1::ListCheckpointsResponse> Client::ListCheckpoints(
     const v1::ListCheckpointsRequest& request) {
   return rpc_->Call(&v1::RunService::Stub::ListCheckpoints, request);

@@ -83,6 +83,7 @@ class Client {
   absl::StatusOr<v1::ListRunEventsResponse> ListRunEvents(const v1::ListRunEventsRequest& request);
   absl::StatusOr<v1::ListCheckpointsResponse> ListCheckpoints(
       const v1::ListCheckpointsRequest& request);
+  absl::StatusOr<v1::ListAttemptsResponse> ListAttempts(const v1::ListAttemptsRequest& request);
   absl::StatusOr<v1::ReadRunLogResponse> ReadRunLog(const v1::ReadRunLogRequest& request);
   absl::StatusOr<v1::Quota> GetQuota(const v1::GetQuotaRequest& request);
   absl::StatusOr<v1::ListWorkersResponse> ListWorkers(const v1::ListWorkersRequest& request);

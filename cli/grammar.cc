@@ -366,6 +366,10 @@ Grammar::Grammar()
   CLI::App* checkpoints = run->add_subcommand("checkpoints", "List the checkpoints of a run");
   AddTableFlags(*this, checkpoints);
   BindName(*this, checkpoints, &ListCheckpoints);
+  CLI::App* attempts = run->add_subcommand(
+      "attempts", "List which workers had a run, for how long, and how it ended");
+  AddTableFlags(*this, attempts);
+  BindName(*this, attempts, &ListAttempts);
   AddMetrics(*this, *run, "metrics");
   AddUpdate(*this, *run, "update");
   AddPause(*this, *run);

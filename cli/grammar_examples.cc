@@ -23,6 +23,7 @@ constexpr Example kExamples[] = {
     {"run logs", "finetune run logs my-run -f --tail 50"},
     {"run checkpoints", "finetune run checkpoints my-run -o name"},
     {"run update", "finetune run update my-run --priority high --label team=search"},
+    {"run attempts", "finetune run attempts my-run -o wide"},
     {"run metrics", "finetune run metrics my-run --metric lr,tokens_per_second"},
     {"run pause", "finetune run pause my-run --reason 'the GPUs are needed elsewhere'"},
     {"run resume", "finetune run resume my-run"},

@@ -239,6 +239,11 @@ grpc::ServerUnaryReactor* ScriptedServer::ListRunEvents(grpc::CallbackServerCont
                                                         v1::ListRunEventsResponse* response) {
   return Answer(context, list_run_events, request, response);
 }
+grpc::ServerUnaryReactor* ScriptedServer::ListAttempts(grpc::CallbackServerContext* context,
+                                                       const v1::ListAttemptsRequest* request,
+                                                       v1::ListAttemptsResponse* response) {
+  return Answer(context, list_attempts, request, response);
+}
 grpc::ServerUnaryReactor* ScriptedServer::ListCheckpoints(grpc::CallbackServerContext* context,
                                                           const v1::ListCheckpointsRequest* request,
                                                           v1::ListCheckpointsResponse* response) {

@@ -67,6 +67,7 @@ class ScriptedServer final : public v1::RunService::CallbackService {
   Handler<v1::CancelRunsRequest, v1::CancelRunsResponse> cancel_runs;
   Handler<v1::ListRunEventsRequest, v1::ListRunEventsResponse> list_run_events;
   Handler<v1::ListCheckpointsRequest, v1::ListCheckpointsResponse> list_checkpoints;
+  Handler<v1::ListAttemptsRequest, v1::ListAttemptsResponse> list_attempts;
   Handler<v1::ReadRunLogRequest, v1::ReadRunLogResponse> read_run_log;
   Handler<v1::GetQuotaRequest, v1::Quota> get_quota;
   Handler<v1::ListWorkersRequest, v1::ListWorkersResponse> list_workers;
@@ -123,6 +124,9 @@ class ScriptedServer final : public v1::RunService::CallbackService {
   grpc::ServerUnaryReactor* ListCheckpoints(grpc::CallbackServerContext*,
                                             const v1::ListCheckpointsRequest*,
                                             v1::ListCheckpointsResponse*) override;
+  grpc::ServerUnaryReactor* ListAttempts(grpc::CallbackServerContext*,
+                                         const v1::ListAttemptsRequest*,
+                                         v1::ListAttemptsResponse*) override;
   grpc::ServerUnaryReactor* ReadRunLog(grpc::CallbackServerContext*, const v1::ReadRunLogRequest*,
                                        v1::ReadRunLogResponse*) override;
   grpc::ServerUnaryReactor* GetQuota(grpc::CallbackServerContext*, const v1::GetQuotaRequest*,

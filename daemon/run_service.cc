@@ -157,6 +157,22 @@ grpc::ServerUnaryReactor* RunService::ListCheckpoints(grpc::CallbackServerContex
                      });
 }
 
+grpc::ServerUnaryReactor* RunService::ListAttempts(grpc::CallbackServerContext* context,
+                                                   const v1::ListAttemptsRequest* request,
+                                                   v1::ListAttemptsResponse* response) {
+  return HandleUnary(core_.call, context, Method("ListAttempts"),
+                     [=](const Identity& caller, const Done& done) {
+                       const auto run_id = FindRun(core_, caller, request->name());
+                       if (!run_id.ok()) return done(run_id.status());
+                       const auto attempts = core_.reader->ListAttempts(*run_id);
+                       if (!attempts.ok()) return done(attempts.status());
+                       for (const auto& attempt : *attempts) {
+                         *response->add_attempts() = ToProto(attempt);
+                       }
+                       done(absl::OkStatus());
+                     });
+}
+
 grpc::ServerWriteReactor<v1::WatchEventsResponse>* RunService::WatchEvents(
     grpc::CallbackServerContext* context, const v1::WatchEventsRequest* request) {
   return StartWatch(core_, &streams_, context, Method("WatchEvents"), *request);

@@ -98,6 +98,20 @@ size_t AddEvents(const std::vector<Event>& events,
   return static_cast<size_t>(out->size());
 }
 
+v1::Attempt ToProto(const StoredAttempt& attempt) {
+  v1::Attempt proto;
+  proto.set_attempt(attempt.epoch);
+  proto.set_worker(attempt.worker);
+  *proto.mutable_create_time() = ToProtoTime(attempt.create_time);
+  if (attempt.start_time) *proto.mutable_start_time() = ToProtoTime(*attempt.start_time);
+  if (attempt.end_time) *proto.mutable_end_time() = ToProtoTime(*attempt.end_time);
+  proto.set_end_reason(attempt.end_reason);
+  *proto.mutable_held_duration() = ToProtoDuration(attempt.held);
+  *proto.mutable_compute() = ToProto(attempt.shape);
+  proto.set_checkpoint(attempt.checkpoint);
+  return proto;
+}
+
 v1::Checkpoint ToProto(const StoredCheckpoint& checkpoint) {
   v1::Checkpoint proto;
   proto.ParseFromString(checkpoint.detail);

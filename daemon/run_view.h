@@ -42,6 +42,7 @@ inline constexpr size_t kMaxResponseBytes = 1 << 20;
 size_t AddEvents(const std::vector<Event>& events,
                  google::protobuf::RepeatedPtrField<v1::RunEvent>* out);
 v1::Checkpoint ToProto(const StoredCheckpoint& checkpoint);
+v1::Attempt ToProto(const StoredAttempt& attempt);
 v1::Compute ToProto(const Shape& shape);
 v1::Failure ToProto(const Failure& failure);
 v1::Worker ToProto(const StoredWorker& worker);

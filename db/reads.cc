@@ -137,6 +137,28 @@ absl::StatusOr<std::vector<StoredCheckpoint>> Reader::ListCheckpoints(int64_t ru
   return checkpoints;
 }
 
+absl::StatusOr<std::vector<StoredAttempt>> Reader::ListAttempts(int64_t run_id) {
+  std::vector<StoredAttempt> attempts;
+  FT_RETURN_IF_ERROR(pool_.Read("list_attempts", [&](pqxx::transaction_base& tx) {
+    for (const auto& row : tx.exec_prepared(kListAttempts.name, run_id)) {
+      StoredAttempt attempt;
+      attempt.epoch = row["epoch"].as<int64_t>();
+      attempt.worker = row["worker"].c_str();
+      attempt.create_time = TimeOf(row["create_time"]);
+      attempt.start_time = OptionalTimeOf(row["start_time"]);
+      attempt.end_time = OptionalTimeOf(row["end_time"]);
+      attempt.end_reason = row["end_reason"].c_str();
+      attempt.held = absl::Seconds(row["held_seconds"].as<double>());
+      attempt.shape = Shape{row["gpus"].as<int>(), TextOf(row["gpu_type"]), row["cpus"].as<int>(),
+                            row["memory_bytes"].as<int64_t>()};
+      attempt.checkpoint = row["checkpoint"].c_str();
+      attempts.push_back(std::move(attempt));
+    }
+    return absl::OkStatus();
+  }));
+  return attempts;
+}
+
 absl::StatusOr<std::map<int64_t, RunMark>> Reader::Watch(const std::vector<int64_t>& run_ids) {
   std::map<int64_t, RunMark> marks;
   FT_RETURN_IF_ERROR(pool_.Read("watch_runs", [&](pqxx::transaction_base& tx) {

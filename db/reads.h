@@ -27,6 +27,20 @@ struct Viewer {
   bool sees_workspace = false;
 };
 
+struct StoredAttempt {
+  int64_t epoch = 0;
+  std::string worker;
+  absl::Time create_time;
+  std::optional<absl::Time> start_time;
+  std::optional<absl::Time> end_time;
+  std::string end_reason;
+  // To its end, or to now.
+  absl::Duration held;
+  Shape shape;
+  // Its newest; empty without one.
+  std::string checkpoint;
+};
+
 struct StoredCheckpoint {
   // Serialised Checkpoint without create_time and attempt.
   std::string detail;
@@ -88,6 +102,8 @@ class Reader {
   absl::StatusOr<std::vector<Run>> GetRuns(const std::vector<int64_t>& run_ids);
   absl::StatusOr<std::vector<Event>> ListEvents(int64_t run_id, int64_t after_seq, int limit);
   absl::StatusOr<std::vector<StoredCheckpoint>> ListCheckpoints(int64_t run_id);
+  // Newest first, at most 1,000.
+  absl::StatusOr<std::vector<StoredAttempt>> ListAttempts(int64_t run_id);
   // The marks of those that exist.
   absl::StatusOr<std::map<int64_t, RunMark>> Watch(const std::vector<int64_t>& run_ids);
   // Place in its shape's queue, from 1; nothing when it waits outside for its owner's holding

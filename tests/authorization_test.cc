@@ -32,6 +32,7 @@ const std::map<std::string, Roles>& WhoMayCall() {
       {"RunService/DeleteRun", {"user", "admin"}},
       {"RunService/ListRunEvents", {"reader", "user", "admin"}},
       {"RunService/ListCheckpoints", {"reader", "user", "admin"}},
+      {"RunService/ListAttempts", {"reader", "user", "admin"}},
       {"RunService/WatchEvents", {"reader", "user", "admin"}},
       {"RunService/ReadRunLog", {"reader", "user", "admin"}},
       {"RunService/GetQuota", {"reader", "user", "admin"}},

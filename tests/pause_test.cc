@@ -258,6 +258,36 @@ TEST_F(PauseTest, ItIsForTheOwnerAndTheWorkspacesAdmin) {
   EXPECT_EQ(Violations(bad).size(), 2U);
 }
 
+TEST_F(PauseTest, WhatEachAttemptHeldAndHowItEndedIsListed) {
+  const v1::AttemptRef first = PauseAtCheckpoint();
+  installation_.Sql(
+      "update run_attempts set create_time = end_time - interval '2 hours', "
+      "start_time = end_time - interval '119 minutes'");
+  ASSERT_TRUE(user_.Resume(name_).ok());
+  const v1::AttemptRef second = LeaseAgain();
+  v1::ListAttemptsRequest request;
+  request.set_name(name_);
+  v1::ListAttemptsResponse response;
+  ASSERT_TRUE(user_.runs().ListAttempts(user_.Context().get(), request, &response).ok());
+  ASSERT_EQ(response.attempts_size(), 2);
+  const v1::Attempt& now = response.attempts(0);
+  EXPECT_EQ(now.attempt(), second.epoch());
+  EXPECT_EQ(now.worker(), "w1");
+  EXPECT_FALSE(now.has_end_time());
+  EXPECT_EQ(now.end_reason(), "");
+  EXPECT_EQ(now.compute().cpus(), 1);
+  const v1::Attempt& before = response.attempts(1);
+  EXPECT_EQ(before.attempt(), first.epoch());
+  EXPECT_EQ(FromProtoDuration(before.held_duration()), absl::Hours(2));
+  EXPECT_TRUE(before.has_start_time());
+  EXPECT_EQ(before.checkpoint(), "ep1-ba3");
+  EXPECT_NE(before.end_reason().find("Run paused."), std::string::npos);
+  // Another's.
+  TestClient bob(server_->listen(), installation_.Token("bob@example.com", "user"));
+  EXPECT_EQ(bob.runs().ListAttempts(bob.Context().get(), request, &response).error_code(),
+            grpc::StatusCode::NOT_FOUND);
+}
+
 // Pages where else the run can be seen are the newest that its trainer has told.
 TEST_F(PauseTest, LinksOfATrainerAreOnTheRun) {
   const v1::AttemptRef attempt = StartRun();

@@ -103,6 +103,8 @@ struct UpdateFlags {
 };
 absl::StatusOr<int> UpdateRun(Session& session, const UpdateFlags& flags);
 
+absl::StatusOr<int> ListAttempts(Session& session, const std::string& name);
+
 struct PauseFlags {
   std::string name;
   std::string reason;

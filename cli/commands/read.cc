@@ -2,6 +2,7 @@
 #include <ostream>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "base/time.h"
 #include "cli/commands/commands.h"
@@ -19,7 +20,56 @@ namespace {
 constexpr int64_t kPageSize = 1000;
 constexpr int64_t kMaxListed = 1000000;
 
+// What an attempt cost: `1.5 GPU h` of its GPUs, or `3 CPU h` where it had none.
+std::string CostCell(const v1::Attempt& attempt) {
+  const v1::Compute& compute = attempt.compute();
+  const bool gpus = compute.gpus() > 0;
+  const double hours = absl::ToDoubleHours(FromProtoDuration(attempt.held_duration())) *
+                       (gpus ? compute.gpus() : std::max(1, compute.cpus()));
+  return absl::StrFormat("%.3g %s h", hours, gpus ? "GPU" : "CPU");
+}
+
 }  // namespace
+
+absl::StatusOr<int> ListAttempts(Session& session, const std::string& name) {
+  FT_RETURN_IF_ERROR(
+      session.RequireFormat({OutputFormat::kTable, OutputFormat::kWide, OutputFormat::kCsv,
+                             OutputFormat::kJson, OutputFormat::kJsonl, OutputFormat::kYaml}));
+  Listing listing({"ATTEMPT", "WORKER", "AGE", "HELD", "COST", "CHECKPOINT", "END"},
+                  {"CREATED", "STARTED", "ENDED"});
+  FT_RETURN_IF_ERROR(session.CheckColumns(listing));
+  session.set_run(name);
+  FT_ASSIGN_OR_RETURN(Client* const client, session.GetClient());
+  v1::ListAttemptsRequest request;
+  request.set_name(name);
+  FT_ASSIGN_OR_RETURN(const v1::ListAttemptsResponse response, client->ListAttempts(request));
+  if (session.format() == OutputFormat::kJsonl) {
+    for (const v1::Attempt& attempt : response.attempts()) session.PrintMessage(attempt);
+  } else if (!session.PrintMessage(response)) {
+    const absl::Time now = session.io().clock.Now();
+    const auto time = [](bool has, const google::protobuf::Timestamp& at) {
+      return has ? FormatUtc(FromProtoTime(at)) : std::string("-");
+    };
+    for (const v1::Attempt& attempt : response.attempts()) {
+      listing.AddRow({absl::StrCat(attempt.attempt()), attempt.worker(),
+                      FormatAge(now - FromProtoTime(attempt.create_time())),
+                      FormatAge(FromProtoDuration(attempt.held_duration())), CostCell(attempt),
+                      attempt.checkpoint().empty() ? "-" : attempt.checkpoint(),
+                      !attempt.has_end_time()        ? "-"
+                      : attempt.end_reason().empty() ? "ended"
+                                                     : attempt.end_reason(),
+                      time(true, attempt.create_time()),
+                      time(attempt.has_start_time(), attempt.start_time()),
+                      time(attempt.has_end_time(), attempt.end_time())});
+    }
+    session.io().out << session.RenderListing(listing, session.io().width);
+  }
+  session.io().out << std::flush;
+  if (session.is_table() && response.attempts_size() == 0) {
+    session.Note("No worker has had the run yet; `finetune queue` says what it waits for.");
+  }
+  return kExitOk;
+}
 
 absl::StatusOr<int> ListEvents(Session& session, const EventsFlags& flags) {
   FT_RETURN_IF_ERROR(

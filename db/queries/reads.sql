@@ -50,6 +50,16 @@ where run_id = $1::bigint and seq > $2::bigint order by seq limit $3::int
 -- name: list_checkpoints
 select detail, create_time, epoch from checkpoints where run_id = $1::bigint order by step desc limit 1000
 
+-- name: list_attempts
+-- By the primary key, newest first.
+select a.epoch, w.name as worker, a.create_time, a.start_time, a.end_time, coalesce(a.end_reason, '') as end_reason,
+       extract(epoch from coalesce(a.end_time, clock_timestamp()) - a.create_time)::float8 as held_seconds,
+       s.gpus, s.gpu_type, s.cpus, s.memory_bytes,
+       coalesce((select c.name from checkpoints c where c.run_id = a.run_id and c.epoch = a.epoch
+                 order by c.step desc limit 1), '') as checkpoint
+from run_attempts a join workers w using (worker_id) join runs r using (run_id) join shapes s using (shape_id)
+where a.run_id = $1::bigint order by a.epoch desc limit 1000
+
 -- name: watch_runs
 -- Where runs stand that somebody follows; one small statement for all of a daemon's subscribers.
 select run_id, last_seq, state, coalesce(stop_requested::text, '') as stop_requested, epoch
