@@ -36,6 +36,7 @@ std::map<int64_t, RunSnapshot> LockRuns(pqxx::transaction_base& tx, const std::s
     run.lease_expired = row["lease_expired"].as<bool>();
     run.acked_report = row["acked_report"].as<int64_t>();
     run.has_checkpoint = row["has_checkpoint"].as<bool>();
+    run.has_older_checkpoint = row["has_older_checkpoint"].as<bool>();
     run.overdue = row["overdue"].as<bool>();
     run.registers = row["registers"].as<bool>();
     runs[run.run_id] = run;

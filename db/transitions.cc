@@ -30,6 +30,7 @@ struct Move {
   std::string state_reason;
   // Registered with it.
   std::optional<ModelFiles> model;
+  bool drops_checkpoint = false;
 };
 
 // Stores what completed runs register, as the next versions of their models.
@@ -56,6 +57,7 @@ void ApplyMoves(pqxx::transaction_base& tx, const std::vector<Move>& moves,
   if (moves.empty()) return;
   ArrayText run_id, state, event, message, ends, stop, detail, failure, failures, losses, reason,
       frees;
+  std::set<int64_t> with_damaged;
   for (const Move& move : moves) {
     run_id.Add(move.run_id);
     state.Add(Name(move.to));
@@ -69,11 +71,15 @@ void ApplyMoves(pqxx::transaction_base& tx, const std::vector<Move>& moves,
     losses.Add(move.infra_losses);
     reason.Add(move.state_reason);
     frees.Add(IsActive(move.from) && !IsActive(move.to));
+    if (move.drops_checkpoint) with_damaged.insert(move.run_id);
   }
   tx.exec_prepared(kApplyTransitions.name, run_id.str(), state.str(), event.str(), message.str(),
                    ends.str(), stop.str(), detail.str(), failure.str(), failures.str(),
                    losses.str(), reason.str(), frees.str());
   RegisterModels(tx, moves);
+  if (!with_damaged.empty()) {
+    tx.exec_prepared(kDropNewestCheckpoints.name, ArrayOf(with_damaged));
+  }
   if (!limited_owners.empty()) {
     tx.exec_prepared(kReleaseRuns.name, ArrayOf(limited_owners), holding_limit);
   }
@@ -91,6 +97,7 @@ absl::StatusOr<Move> MoveAtAttemptEnd(const RunSnapshot& run, const AttemptEnd& 
   move.ends_attempt = true;
   move.trainer_failures = decision.trainer_failures;
   move.infra_losses = decision.infra_losses;
+  move.drops_checkpoint = decision.drops_checkpoint;
   if (run.registers && decision.event == EventType::kCompleted) move.model = end.model;
   if (decision.event == EventType::kFailed || decision.event == EventType::kRequeued) {
     move.detail = encoder.event_detail(decision.failure);

@@ -64,17 +64,21 @@ AttemptDecision Requeue(AttemptDecision decision, const RunSnapshot& run, Failur
     return Fail(std::move(decision), std::move(failure));
   }
   decision.failure = std::move(failure);
+  const bool has_checkpoint =
+      decision.drops_checkpoint ? run.has_older_checkpoint : run.has_checkpoint;
   if (run.stop_requested == StopKind::kPause) {
     decision.transition = RunTransition::kPause;
     decision.event = EventType::kPaused;
-    decision.message = PausedMessage(run.has_checkpoint);
+    decision.message = PausedMessage(has_checkpoint);
     return decision;
   }
   decision.transition = RunTransition::kRequeue;
   decision.event = EventType::kRequeued;
-  decision.message = absl::StrCat(
-      why, run.has_checkpoint ? " The next attempt continues from the newest checkpoint."
-                              : " The next attempt starts from the beginning.");
+  decision.message =
+      absl::StrCat(why, !has_checkpoint ? " The next attempt starts from the beginning."
+                        : decision.drops_checkpoint
+                            ? " The next attempt continues from the checkpoint before it."
+                            : " The next attempt continues from the newest checkpoint.");
   return decision;
 }
 
@@ -118,6 +122,15 @@ AttemptDecision DecideAttemptEnd(const RunSnapshot& run, const AttemptEnd& end, 
                 MakeFailure(end, "OUT_OF_MEMORY", Attribution::kOutOfMemory,
                             "The trainer ran out of memory. Lower context_length, or ask for more "
                             "memory in compute.memory_bytes."));
+  }
+  if (end.failure.code == kCheckpointDamaged && run.has_checkpoint) {
+    // Ends by itself: each time there is one less.
+    decision.drops_checkpoint = true;
+    return Requeue(
+        std::move(decision), run,
+        MakeFailure(end, kCheckpointDamaged, Attribution::kInfrastructure, ""),
+        absl::StrCat("Attempt ", run.epoch,
+                     " could not go on from the newest checkpoint: ", end.failure.message));
   }
   if (IsUserError(end)) {
     return Fail(std::move(decision),

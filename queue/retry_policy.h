@@ -68,7 +68,12 @@ struct AttemptDecision {
   Failure failure;
   int trainer_failures = 0;
   int infra_losses = 0;
+  // The newest checkpoint is damaged and is to be listed no more.
+  bool drops_checkpoint = false;
 };
+
+// Code of the failure of an attempt that could not go on from the checkpoint that it was given.
+inline constexpr char kCheckpointDamaged[] = "CHECKPOINT_DAMAGED";
 
 // A run that was asked to pause is paused where it would have been queued again.
 // `infra_retries`: losses of infrastructure that a run survives.

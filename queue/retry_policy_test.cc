@@ -143,6 +143,29 @@ TEST(RetryPolicy, ARunThatWasAskedToPauseIsPausedInsteadOfQueuedAgain) {
   EXPECT_EQ(DecideAttemptEnd(run, finished, kInfraRetries).transition, RunTransition::kComplete);
 }
 
+TEST(RetryPolicy, ADamagedCheckpointIsPassedOverForTheOneBefore) {
+  AttemptEnd end = Exit(1);
+  end.failure.code = "CHECKPOINT_DAMAGED";
+  end.failure.message = "Cannot resume from ep1-ba2.";
+  end.failure.attribution = Attribution::kInternal;
+  RunSnapshot run = Running();
+  run.has_checkpoint = run.has_older_checkpoint = true;
+  AttemptDecision decision = DecideAttemptEnd(run, end, kInfraRetries);
+  EXPECT_EQ(decision.transition, RunTransition::kRequeue);
+  EXPECT_TRUE(decision.drops_checkpoint);
+  EXPECT_EQ(decision.infra_losses + decision.trainer_failures, 0);
+  EXPECT_EQ(decision.failure.attribution, Attribution::kInfrastructure);
+  EXPECT_NE(decision.message.find("from the checkpoint before it"), std::string::npos);
+  run.has_older_checkpoint = false;
+  EXPECT_NE(DecideAttemptEnd(run, end, kInfraRetries).message.find("from the beginning"),
+            std::string::npos);
+  // A word that means nothing where there is none.
+  run.has_checkpoint = false;
+  decision = DecideAttemptEnd(run, end, kInfraRetries);
+  EXPECT_EQ(decision.transition, RunTransition::kFail);
+  EXPECT_FALSE(decision.drops_checkpoint);
+}
+
 TEST(RetryPolicy, ATrainerThatHangsIsRetriedAsALossAndSaysSo) {
   AttemptEnd end = Signal(9, true);
   end.stop = StopKind::kPreempt;

@@ -86,6 +86,8 @@ struct RunSnapshot {
   // Of the newest attempt; 0 without one.
   int64_t acked_report = 0;
   bool has_checkpoint = false;
+  // Whether it has more than one.
+  bool has_older_checkpoint = false;
   // Whether the wall-clock limit is over.
   bool overdue = false;
   // Whether it registers a model when it completes.

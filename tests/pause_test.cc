@@ -258,6 +258,34 @@ TEST_F(PauseTest, ItIsForTheOwnerAndTheWorkspacesAdmin) {
   EXPECT_EQ(Violations(bad).size(), 2U);
 }
 
+// What one attempt cannot go on from, the next is not given.
+TEST_F(PauseTest, ADamagedCheckpointIsPassedOver) {
+  v1::AttemptRef attempt = StartRun();
+  ASSERT_TRUE(
+      worker_.Report(attempt, 1, {EventOfType(Type::STARTED), Checkpoint(3), Checkpoint(6)}).ok());
+  ASSERT_TRUE(worker_.Complete(attempt, Exit(75), 3).ok());
+  worker_.held.clear();
+  const std::string folder = lease_.checkpoints_path();
+  for (const char* from : {"/ep1-ba6", "/ep1-ba3"}) {
+    attempt = LeaseAgain();
+    EXPECT_EQ(lease_.resume_from(), folder + from);
+    v1::AttemptEnd end;
+    end.mutable_failure()->set_code("CHECKPOINT_DAMAGED");
+    end.mutable_failure()->set_message("It does not match its manifest.");
+    end.mutable_failure()->set_attribution(v1::Failure::INFRASTRUCTURE);
+    ASSERT_TRUE(worker_.Complete(attempt, end, 0).ok());
+    worker_.held.clear();
+    const auto events = user_.Events(name_);
+    const v1::RunEvent& last = events->events(events->events_size() - 1);
+    EXPECT_EQ(last.type(), Type::REQUEUED);
+    EXPECT_EQ(last.failure().code(), "CHECKPOINT_DAMAGED");
+  }
+  EXPECT_EQ(Run().latest_checkpoint(), "");
+  LeaseAgain();
+  EXPECT_EQ(lease_.resume_from(), "");
+  EXPECT_EQ(Run().failure().code(), "");
+}
+
 TEST_F(PauseTest, WhatEachAttemptHeldAndHowItEndedIsListed) {
   const v1::AttemptRef first = PauseAtCheckpoint();
   installation_.Sql(

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "artifacts/publish.h"
 #include "base/backoff.h"
 #include "base/file.h"
 #include "base/logging.h"
@@ -116,7 +117,13 @@ void Attempt::StartTrainer() {
     }
     // A stop that came first needs no trainer.
     if (notes.stop != v1::STOP_KIND_UNSPECIFIED) return EndWithoutTrainer(notes, "");
-    const absl::StatusOr<TrainerSpec> spec = options_.prepare(lease_, dir_, notes);
+    const absl::Status checkpoint = CheckResumeFrom();
+    if (absl::IsDataLoss(checkpoint)) {
+      const std::string why(checkpoint.message());
+      return EndUnstarted(MakeDamagedEnd(why, options_.clock->Now()), why);
+    }
+    const absl::StatusOr<TrainerSpec> spec =
+        checkpoint.ok() ? options_.prepare(lease_, dir_, notes) : checkpoint;
     status = spec.ok() ? options_.engine->Start(dir_, *spec) : spec.status();
     if (!status.ok()) {
       const absl::Duration now = options_.clock->SinceBoot();
@@ -146,8 +153,23 @@ void Attempt::StartTrainer() {
   }
 }
 
+absl::Status Attempt::CheckResumeFrom() const {
+  if (lease_.resume_from().empty()) return absl::OkStatus();
+  const absl::StatusOr<Published> published = ReadPublished(*options_.store, lease_.resume_from());
+  const absl::Status status =
+      published.ok() ? VerifyPublished(*options_.store, lease_.resume_from(), published->manifest)
+                     : published.status();
+  if (!absl::IsNotFound(status) && !absl::IsInvalidArgument(status)) return status;
+  // Of a filesystem that is not mounted everything is absent.
+  FT_RETURN_IF_ERROR(options_.store->Head(lease_.artifact_path()).status());
+  return absl::DataLossError(status.message());
+}
+
 void Attempt::EndWithoutTrainer(const AttemptNotes& notes, const std::string& why) {
-  const v1::AttemptEnd end = MakeNotStartedEnd(notes, why, options_.clock->Now());
+  EndUnstarted(MakeNotStartedEnd(notes, why, options_.clock->Now()), why);
+}
+
+void Attempt::EndUnstarted(const v1::AttemptEnd& end, const std::string& why) {
   if (!StoreEnd(end)) {
     WaitAndGoOn(absl::Seconds(1));
     return;

@@ -95,8 +95,12 @@ class Attempt {
   void RecordEnd(const Observation& observation);
   // Puts the end on disk; whether this attempt still had one to record, and it is there.
   bool StoreEnd(const v1::AttemptEnd& end) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Whether the checkpoint to go on from is what was published. Reads all of it. DATA_LOSS when it
+  // is not; other errors may pass.
+  absl::Status CheckResumeFrom() const;
   // Ends the attempt of a trainer that was never started.
   void EndWithoutTrainer(const AttemptNotes& notes, const std::string& why);
+  void EndUnstarted(const v1::AttemptEnd& end, const std::string& why);
   // Takes the trainer's new lines into the journal. Whether all there are, of a trainer that is
   // gone or not, are in.
   bool Drain(bool gone);

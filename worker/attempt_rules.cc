@@ -244,6 +244,15 @@ v1::AttemptEnd MakeNotStartedEnd(const AttemptNotes& notes, const std::string& w
   return end;
 }
 
+v1::AttemptEnd MakeDamagedEnd(const std::string& why, absl::Time now) {
+  v1::AttemptEnd end;
+  *end.mutable_end_time() = ToProtoTime(now);
+  Set(*end.mutable_failure(), "CHECKPOINT_DAMAGED",
+      CutUtf8(ToValidUtf8("The checkpoint is not what was published: " + why), kMaxMessageBytes),
+      v1::Failure::INFRASTRUCTURE);
+  return end;
+}
+
 void MakeUnregistered(v1::AttemptEnd& end, const std::string& why, bool is_final) {
   end.set_finished(false);
   Set(*end.mutable_failure(), "MODEL_NOT_REGISTERED",

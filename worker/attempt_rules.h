@@ -53,6 +53,10 @@ v1::AttemptEnd MakeEnd(const AttemptFacts& facts, const AttemptNotes& notes,
 // could not be; `why` is for a person then.
 v1::AttemptEnd MakeNotStartedEnd(const AttemptNotes& notes, const std::string& why, absl::Time now);
 
+// The end of an attempt that was given a checkpoint which is not what was published; `why` is for a
+// person. The service gives the next attempt the one before.
+v1::AttemptEnd MakeDamagedEnd(const std::string& why, absl::Time now);
+
 // Makes the end of a training that has finished into that of one whose weights could not be put
 // where they are registered. Unless it is final, it is tried again.
 void MakeUnregistered(v1::AttemptEnd& end, const std::string& why, bool is_final);

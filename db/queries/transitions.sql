@@ -22,6 +22,7 @@ select r.run_id, r.state, r.epoch, r.last_seq, coalesce(r.stop_requested::text, 
        coalesce(l.expire_time < clock_timestamp(), false) as lease_expired,
        coalesce(a.acked_report, 0) as acked_report,
        exists (select from checkpoints c where c.run_id = r.run_id) as has_checkpoint,
+       exists (select from checkpoints c where c.run_id = r.run_id offset 1) as has_older_checkpoint,
        coalesce(r.start_time + r.max_run_time + r.paused_duration < clock_timestamp(), false) as overdue,
        r.registered_model_id is not null as registers
 from runs r
@@ -142,6 +143,14 @@ using (
   where k.run_id = any($1::bigint[]) and r.checkpoints_kept > 0
 ) old
 where c.run_id = old.run_id and c.name = old.name and old.place > old.checkpoints_kept
+
+-- name: drop_newest_checkpoints
+-- Takes damaged ones from the list; the files stay.
+delete from checkpoints c
+using (
+  select distinct on (run_id) run_id, name from checkpoints where run_id = any($1::bigint[]) order by run_id, step desc
+) newest
+where c.run_id = newest.run_id and c.name = newest.name
 
 -- name: attempt_end
 -- Whether an attempt's end was stored before.

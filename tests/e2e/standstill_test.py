@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A run that stands still: paused by its owner, or because its trainer hangs.
+"""A run that stands still: paused by its owner, because its trainer hangs, or because its checkpoint is damaged.
 
 Real processes as `finetuned dev` starts them. FINETUNED_BIN names the folder with the programs.
 """
@@ -61,6 +61,29 @@ class StandstillTest(unittest.TestCase):
             self.assertEqual(types.count(kind), 1, types)
         self.assertNotIn("REQUEUED", types)
         self.assertEqual(self.weights("paused"), self.weights("straight"))
+
+    def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(self):
+        self.assertEqual(self.create("whole").finish(RUN_SECONDS), 0)
+
+        watch = self.create("damaged")
+        watch.wait_for("two checkpoints", lambda e: e["type"] == "CHECKPOINT_SAVED"
+                       and int(e["checkpoint"]["step"]) >= 40, START_SECONDS)
+        self.dev.cli("run", "pause", "damaged")
+        watch.wait_for("it is paused", lambda e: e["type"] == "PAUSED", START_SECONDS)
+        newest, before = self.dev.ask("run", "checkpoints", "damaged")["checkpoints"][:2]
+        weights = self.dev.data_dir / "artifacts" / newest["path"] / "model.safetensors"
+        content = bytearray(weights.read_bytes())
+        content[-1] ^= 1
+        weights.write_bytes(content)
+
+        self.dev.cli("run", "resume", "damaged")
+        self.assertEqual(watch.finish(RUN_SECONDS), 0, watch.errors())
+        [event] = [e for e in self.dev.events("damaged") if e["type"] == "REQUEUED"]
+        self.assertEqual(event["failure"]["code"], "CHECKPOINT_DAMAGED")
+        self.assertIn("continues from the checkpoint before it", event["message"])
+        [event] = [e for e in self.dev.events("damaged") if e["type"] == "RESUMED"]
+        self.assertIn(before["name"], event["message"])
+        self.assertEqual(self.weights("damaged"), self.weights("whole"))
 
     def test_a_trainer_that_hangs_is_replaced(self):
         watch = self.create("hung")
