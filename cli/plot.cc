@@ -39,11 +39,28 @@ class Canvas {
   std::vector<bool> filled_;
 };
 
-// The least and the greatest value of a column.
+// The values of a column: the least, the greatest, and the newest.
 struct Range {
   double least = 0;
   double greatest = 0;
+  double last = 0;
 };
+
+// A column without points lies on the line between its neighbours.
+void FillGaps(std::vector<std::optional<Range>>& ranges) {
+  size_t before = 0;
+  for (size_t at = 1; at < ranges.size(); ++at) {
+    if (!ranges[at].has_value()) continue;
+    const double from = ranges[before]->last;
+    const double to = ranges[at]->last;
+    for (size_t gap = before + 1; gap < at; ++gap) {
+      const double part = static_cast<double>(gap - before) / static_cast<double>(at - before);
+      const double value = from * (1 - part) + to * part;
+      ranges[gap] = Range{value, value, value};
+    }
+    before = at;
+  }
+}
 
 }  // namespace
 
@@ -71,10 +88,12 @@ std::string Plot(const std::vector<MetricPoint>& points, const PlotOptions& opti
   for (const MetricPoint& point : points) {
     const double part = (static_cast<double>(point.step) - first) / steps;
     std::optional<Range>& range = ranges[static_cast<size_t>(part * (width - 1))];
-    if (!range.has_value()) range = Range{point.value, point.value};
+    if (!range.has_value()) range = Range{point.value, point.value, point.value};
     range->least = std::min(range->least, point.value);
     range->greatest = std::max(range->greatest, point.value);
+    range->last = point.value;
   }
+  FillGaps(ranges);
   const auto line_of = [&](double value) {
     const double part = span > 0 ? (value / 2 - least / 2) / span : 0.5;
     return height - 1 - static_cast<int>(std::lround(part * (height - 1)));

@@ -20,8 +20,8 @@ inline constexpr int kMinPlotWidth = 24;
 inline constexpr int kMinPlotHeight = 5;
 
 // Values over steps as text: the values at the left, the steps below. Where several points share a
-// column all values from the least to the greatest are drawn, so that no spike is lost. Empty
-// without points. Pure.
+// column all values from the least to the greatest are drawn, so that no spike is lost; columns
+// without points lie on the line between their neighbours. Empty without points. Pure.
 std::string Plot(const std::vector<MetricPoint>& points, const PlotOptions& options);
 
 }  // namespace finetuned::cli
