@@ -429,4 +429,33 @@ std::vector<Race> AllRaces() {
   return races;
 }
 
+std::vector<Race> TripleRaces() {
+  const std::pair<std::string, Act> cancel = {"cancel", Cancel};
+  const std::pair<std::string, Act> pause = {"pause", Pause};
+  const std::pair<std::string, Act> resume = {"resume", Resume};
+  const std::pair<std::string, Act> finish = {"finish", Complete(Finished())};
+  const std::pair<std::string, Act> lose = {"reaper", LoseExpired};
+  std::vector<Race> races;
+  races.push_back({"cancel, finish and reaper",
+                   At(Stage::kTrained, true),
+                   {cancel, finish, lose},
+                   FirstCancels});
+  races.push_back(
+      {"cancel, pause and reaper", At(Stage::kRunning, true), {cancel, pause, lose}, FirstCancels});
+  races.push_back({"cancel, resume and create at the limit",
+                   WithLimit(Stage::kPaused, 1),
+                   {cancel, resume, {"create", Create("a")}},
+                   FirstCancels});
+  races.push_back(
+      {"three creates at the limit",
+       WithLimit(Stage::kPending, 2),
+       {{"create", Create("a")}, {"second", Create("bb")}, {"third", Create("ccc")}},
+       [](const std::string&, const Answers& answers) { return ExactlyOne(answers, "admitted"); }});
+  races.push_back({"finish, create and cancel, one held",
+                   Holding(Stage::kTrained, 1),
+                   {cancel, finish, {"create", Create("a")}},
+                   FirstCancels});
+  return races;
+}
+
 }  // namespace finetuned
