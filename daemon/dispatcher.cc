@@ -79,14 +79,19 @@ void Dispatcher::Pass(bool thorough) {
       skip = skip || (poll->held.empty() && Fits(poll->free, shape) && !thorough);
     }
     if (!skip) {
-      auto granted =
+      auto acquired =
           leases_.Acquire(poll->session, poll->free, poll->max_count, poll->held, thorough);
-      if (!granted.ok() || !granted->empty()) {
-        poll->answer(std::move(granted));
+      if (!acquired.ok()) {
+        poll->answer(acquired.status());
         poll = polls_.erase(poll);
         continue;
       }
-      fruitless.push_back(poll->free);
+      if (!acquired->granted.empty()) {
+        poll->answer(std::move(acquired->granted));
+        poll = polls_.erase(poll);
+        continue;
+      }
+      if (acquired->looked) fruitless.push_back(poll->free);
     }
     if (clock_.SinceBoot() >= poll->deadline) {
       poll->answer(std::vector<AttemptId>());

@@ -99,14 +99,14 @@ std::vector<Candidate> LeaseStore::Peek(pqxx::transaction_base& tx, const Shape&
   return candidates;
 }
 
-absl::StatusOr<std::vector<AttemptId>> LeaseStore::Acquire(int64_t session, const Shape& free,
-                                                           size_t max_count,
-                                                           const std::vector<AttemptId>& held,
-                                                           bool thorough) {
-  std::vector<AttemptId> granted;
+absl::StatusOr<Acquisition> LeaseStore::Acquire(int64_t session, const Shape& free,
+                                                size_t max_count,
+                                                const std::vector<AttemptId>& held, bool thorough) {
+  Acquisition acquired;
+  std::vector<AttemptId>& granted = acquired.granted;
   std::map<LaneKey, int64_t> seen_minimum;
   FT_RETURN_IF_ERROR(pool_.Transact("acquire", [&](pqxx::transaction_base& tx) {
-    granted.clear();
+    acquired = Acquisition();
     seen_minimum.clear();
     const auto worker = tx.exec_prepared(kLockSession.name, session);
     if (worker.empty()) return SessionSupersededError();
@@ -119,6 +119,7 @@ absl::StatusOr<std::vector<AttemptId>> LeaseStore::Acquire(int64_t session, cons
     }
     // An operator's wish does not take away what was granted before.
     if (!granted.empty() || worker[0]["drain_requested"].as<bool>()) return absl::OkStatus();
+    acquired.looked = true;
     bool shapes_known;
     {
       MutexLock lock(mutex_);
@@ -143,7 +144,7 @@ absl::StatusOr<std::vector<AttemptId>> LeaseStore::Acquire(int64_t session, cons
     int64_t& hint = hints_[lane];
     hint = thorough ? minimum : std::max(hint, minimum);
   }
-  return granted;
+  return acquired;
 }
 
 absl::StatusOr<std::vector<LeasedRun>> LeaseStore::Describe(

@@ -72,6 +72,13 @@ struct RenewalResult {
   std::map<AttemptId, StopKind> held;
 };
 
+// What a claim has come to.
+struct Acquisition {
+  std::vector<AttemptId> granted;
+  // Whether the queue was looked at; it is not for a worker that gets nothing new.
+  bool looked = false;
+};
+
 class LeaseStore {
  public:
   // `lease_duration` is how long a lease lives without a renewal (reassign).
@@ -85,9 +92,8 @@ class LeaseStore {
   // Grants leases on what fits, at most max_count; first those the session holds and does not list.
   // `thorough` ignores the low-water hints, which finds runs that came in behind them; to be asked
   // for about once a second. FAILED_PRECONDITION `SESSION_SUPERSEDED`.
-  absl::StatusOr<std::vector<AttemptId>> Acquire(int64_t session, const Shape& free,
-                                                 size_t max_count,
-                                                 const std::vector<AttemptId>& held, bool thorough);
+  absl::StatusOr<Acquisition> Acquire(int64_t session, const Shape& free, size_t max_count,
+                                      const std::vector<AttemptId>& held, bool thorough);
 
   // In the order of the attempts. Those whose run has gone on are left out.
   absl::StatusOr<std::vector<LeasedRun>> Describe(const std::vector<AttemptId>& attempts);

@@ -102,7 +102,7 @@ Act Acquire(bool other) {
     const auto leased = stores.leases.Acquire(other ? scene.other_session : scene.session,
                                               Shape{0, "", 64, 0}, 1, {}, /*thorough=*/true);
     if (!leased.ok()) return Failed(leased.status());
-    return leased->empty() ? "nothing" : absl::StrCat("leased ", (*leased)[0].run_id);
+    return leased->granted.empty() ? "nothing" : absl::StrCat("leased ", leased->granted[0].run_id);
   };
 }
 

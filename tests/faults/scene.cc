@@ -174,7 +174,8 @@ Scene SceneMaker::Make(const SceneOptions& options) {
   } else if (options.stage != Stage::kPending) {
     const auto leased =
         Value(stores_.leases.Acquire(scene.session, Shape{0, "", 64, 0}, 1, {}, /*thorough=*/true),
-              "Acquire");
+              "Acquire")
+            .granted;
     if (leased.size() != 1 || leased[0].run_id != scene.run_id) Die("another run was leased");
     scene.epoch = leased[0].epoch;
   }
