@@ -40,13 +40,12 @@ absl::Status Resume(const ServiceCore& core, const Identity& caller,
                     const v1::ResumeRunRequest& request, v1::Run* response) {
   FT_ASSIGN_OR_RETURN(const int64_t run_id, FindOwnRun(core, caller, request.name()));
   FT_ASSIGN_OR_RETURN(const Admission admission, core.admission->Resume(run_id));
+  const bool admitted = admission.outcome == Admission::Outcome::kAdmitted;
+  if (admitted) core.RunMoved(run_id, RunState::kPaused, RunState::kPending, false);
   FT_ASSIGN_OR_RETURN(*response, ReadRun(core, run_id));
-  if (admission.outcome == Admission::Outcome::kQuotaReached) {
-    return ActiveRunsQuotaError(core, admission.owner_id, response->owner(), admission.active,
-                                admission.active_limit);
-  }
-  core.RunMoved(run_id, RunState::kPaused, RunState::kPending, /*desired_changed=*/false);
-  return absl::OkStatus();
+  if (admitted) return absl::OkStatus();
+  return ActiveRunsQuotaError(core, admission.owner_id, response->owner(), admission.active,
+                              admission.active_limit);
 }
 
 }  // namespace

@@ -123,8 +123,11 @@ AttemptDecision DecideAttemptEnd(const RunSnapshot& run, const AttemptEnd& end, 
                             "The trainer ran out of memory. Lower context_length, or ask for more "
                             "memory in compute.memory_bytes."));
   }
-  if (end.failure.code == kCheckpointDamaged && run.has_checkpoint) {
-    // Ends by itself: each time there is one less.
+  // Only the worker's word, before it has started a trainer: a trainer may take what fails it, such
+  // as memory that ran out, for damage. So nothing was saved in between, and it ends by itself:
+  // each time there is one less.
+  const bool never_started = !end.exit_code.has_value() && end.signal == 0 && run.acked_report == 0;
+  if (end.failure.code == kCheckpointDamaged && run.has_checkpoint && never_started) {
     decision.drops_checkpoint = true;
     return Requeue(
         std::move(decision), run,

@@ -144,10 +144,10 @@ TEST(RetryPolicy, ARunThatWasAskedToPauseIsPausedInsteadOfQueuedAgain) {
 }
 
 TEST(RetryPolicy, ADamagedCheckpointIsPassedOverForTheOneBefore) {
-  AttemptEnd end = Exit(1);
+  AttemptEnd end;
   end.failure.code = "CHECKPOINT_DAMAGED";
-  end.failure.message = "Cannot resume from ep1-ba2.";
-  end.failure.attribution = Attribution::kInternal;
+  end.failure.message = "Not what was published: ep1-ba2.";
+  end.failure.attribution = Attribution::kInfrastructure;
   RunSnapshot run = Running();
   run.has_checkpoint = run.has_older_checkpoint = true;
   AttemptDecision decision = DecideAttemptEnd(run, end, kInfraRetries);
@@ -159,11 +159,18 @@ TEST(RetryPolicy, ADamagedCheckpointIsPassedOverForTheOneBefore) {
   run.has_older_checkpoint = false;
   EXPECT_NE(DecideAttemptEnd(run, end, kInfraRetries).message.find("from the beginning"),
             std::string::npos);
-  // A word that means nothing where there is none.
-  run.has_checkpoint = false;
-  decision = DecideAttemptEnd(run, end, kInfraRetries);
+  // A trainer's word takes no checkpoint away, nor does one that has begun.
+  AttemptEnd said = end;
+  said.exit_code = 1;
+  said.failure.attribution = Attribution::kInternal;
+  decision = DecideAttemptEnd(run, said, kInfraRetries);
   EXPECT_EQ(decision.transition, RunTransition::kFail);
   EXPECT_FALSE(decision.drops_checkpoint);
+  run.acked_report = 1;
+  EXPECT_FALSE(DecideAttemptEnd(run, end, kInfraRetries).drops_checkpoint);
+  run.acked_report = 0;
+  run.has_checkpoint = false;
+  EXPECT_FALSE(DecideAttemptEnd(run, end, kInfraRetries).drops_checkpoint);
 }
 
 TEST(RetryPolicy, ATrainerThatHangsIsRetriedAsALossAndSaysSo) {

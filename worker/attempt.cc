@@ -122,6 +122,13 @@ void Attempt::StartTrainer() {
       const std::string why(checkpoint.message());
       return EndUnstarted(MakeDamagedEnd(why, options_.clock->Now()), why);
     }
+    {
+      // Reading it may have taken long: nothing is started that is not wanted any more.
+      MutexLock lock(mutex_);
+      if (detaching_ || phase_ == AttemptPhase::kAbandoned) return;
+      notes = notes_;
+    }
+    if (notes.stop != v1::STOP_KIND_UNSPECIFIED) return EndWithoutTrainer(notes, "");
     const absl::StatusOr<TrainerSpec> spec =
         checkpoint.ok() ? options_.prepare(lease_, dir_, notes) : checkpoint;
     status = spec.ok() ? options_.engine->Start(dir_, *spec) : spec.status();
