@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "base/status.h"
 #include "cli/sanitize.h"
@@ -52,8 +53,11 @@ void AddQuotaDetails(const absl::Status& status, Explanation& explanation) {
   const auto limit = metadata.find("limit");
   const auto usage = metadata.find("usage");
   if (limit != metadata.end() && usage != metadata.end()) {
-    explanation.details.push_back(
-        absl::StrCat(Sanitize(usage->second), " of ", Sanitize(limit->second), " active runs"));
+    const auto quota = metadata.find("quota");
+    const std::string what = quota == metadata.end() ? "active_runs" : Sanitize(quota->second);
+    explanation.details.push_back(absl::StrCat(Sanitize(usage->second), " of ",
+                                               Sanitize(limit->second), " ",
+                                               absl::StrReplaceAll(what, {{"_", " "}})));
   }
   const auto runs = metadata.find("runs");
   if (runs == metadata.end()) return;

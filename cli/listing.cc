@@ -43,22 +43,28 @@ std::pair<std::string, bool> SortOf(const std::string& sort) {
   return {sort, false};
 }
 
-// What a cell says as a number: `12`, `40%`, `5m`, `1.24B`, `1.5 GiB`. Nothing for other text.
-std::optional<double> NumberOf(const std::string& text) {
+// A number as it is written in a table; not `nan` or `inf`, which are names there.
+std::optional<double> PlainNumber(std::string_view text) {
   double number = 0;
+  if (!absl::SimpleAtod(A(text), &number) || !std::isfinite(number)) return std::nullopt;
+  return number;
+}
+
+// What a cell says as a number: `12`, `40%`, `5m`, `1.24B`, `1.5 GiB`, `6 GPU h`. Nothing for other
+// text.
+std::optional<double> NumberOf(std::string_view text) {
   const size_t thousands = std::string_view("KMBT").find(text.back());
-  if (thousands != std::string_view::npos && text.find(' ') == std::string::npos &&
-      absl::SimpleAtod(A(std::string_view(text).substr(0, text.size() - 1)), &number)) {
-    return number * std::pow(1000, thousands + 1);
+  if (thousands != std::string_view::npos && text.find(' ') == std::string_view::npos) {
+    if (const auto number = PlainNumber(text.substr(0, text.size() - 1))) {
+      return *number * std::pow(1000, thousands + 1);
+    }
   }
-  if (absl::SimpleAtod(text, &number)) return number;
-  if (absl::SimpleAtod(A(text.substr(0, text.find('%'))), &number)) return number;
-  if (const auto duration = ParseDuration(text); duration.ok()) {
+  if (const auto duration = ParseDuration(std::string(text)); duration.ok()) {
     return absl::ToDoubleSeconds(*duration);
   }
-  const auto bytes = ParseBytes(absl::StrReplaceAll(text, {{" ", ""}}));
+  const auto bytes = ParseBytes(absl::StrReplaceAll(A(text), {{" ", ""}}));
   if (bytes.ok()) return static_cast<double>(*bytes);
-  return std::nullopt;
+  return PlainNumber(text.substr(0, text.find_first_of("% ")));
 }
 
 // What cells are ordered by: absent values last, numbers before text.

@@ -72,6 +72,10 @@ TEST(Listing, SortsByWhatAColumnSays) {
   options.headers = false;
   options.sort = "parameters";
   EXPECT_EQ(models.Render(options), "770K\n13M\n1.24B\n70B\n");
+  Listing costs({"NAME", "COST"});
+  for (const char* cost : {"10 GPU h", "nan", "2 GPU h"}) costs.AddRow({cost, cost});
+  options.sort = "cost";
+  EXPECT_EQ(costs.Render(options), "2 GPU h\n10 GPU h\nnan\n");
   EXPECT_TRUE(listing.CheckSort("AGE:asc").ok());
   EXPECT_EQ(ExitCodeOf(listing.CheckSort("agee")), kExitUsage);
 }

@@ -27,7 +27,9 @@ absl::Status Pause(const ServiceCore& core, const Identity& caller,
   const auto paused = core.transitions->Pause(
       run_id, request.reason().empty() ? "Paused by user." : request.reason());
   if (ErrorReason(paused.status()) == "PAUSED_RUNS_QUOTA") {
-    return WithQuotaFailure(paused.status(), caller.email, "paused_runs", kMaxPausedRuns,
+    // An admin may pause another's run.
+    FT_ASSIGN_OR_RETURN(const v1::Run run, ReadRun(core, run_id));
+    return WithQuotaFailure(paused.status(), run.owner(), "paused_runs", kMaxPausedRuns,
                             kMaxPausedRuns);
   }
   FT_RETURN_IF_ERROR(paused.status());

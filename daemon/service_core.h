@@ -58,8 +58,8 @@ struct ServiceCore {
     if (from != to) metrics->RunMoved(Name(from), to);
     hub->Wake(run_id, RunHub::Change::kEvents);
     if (desired_changed) hub->Wake(run_id, RunHub::Change::kDesired);
-    // It is queued again, or its end has let another run of its owner into the queue.
-    if (to == RunState::kPending || IsTerminal(to)) dispatcher->Wake();
+    // It is queued again, or has let another run of its owner into the queue.
+    if (to == RunState::kPending || !IsActive(to)) dispatcher->Wake();
   }
 };
 
