@@ -16,6 +16,7 @@ constexpr absl::Duration kStuck = absl::Seconds(30);
 constexpr absl::Duration kQuick = absl::Microseconds(500);
 // What an order may have gone wrong by without anybody being told: it was run again.
 constexpr char kDeadlock[] = "40P01";
+constexpr char kLockTimeout[] = "55P03";
 
 std::string SocketFolder(const std::string& url) {
   const size_t begin = url.find("host=") + 5;
@@ -139,6 +140,7 @@ std::string Explorer::RunOnce(const Race& race, const std::vector<size_t>& prefi
     answers.push_back(session->answer);
     for (const std::string& error : session->gate.TakeErrors()) {
       if (error == kDeadlock) wrong = "a deadlock";
+      if (error == kLockTimeout) wrong = "a lock that was waited for too long";
     }
   }
   const std::string state = scenes_.State(scene);

@@ -217,6 +217,8 @@ std::string PauseHolds(const std::string& state, const std::string& answer) {
   const bool went_on = state == "PENDING" || state == "STARTING" || state == "RUNNING";
   if ((answer == "paused" || answer == "pausing") && went_on)
     return "an acknowledged pause was lost";
+  const bool too_late = answer == "error RUN_TERMINAL" || answer == "error RUN_STOPPING";
+  if (absl::StartsWith(answer, "error") && !too_late) return "a pause failed: " + answer;
   return "";
 }
 
