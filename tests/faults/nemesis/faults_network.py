@@ -1,0 +1,161 @@
+"""Faults between workers and daemons, between clients and daemons, and of clients themselves."""
+import time
+
+from faults import kind
+import stack as stacks
+
+
+def worker_edge(chance):
+    return f"worker:{chance.choice(stacks.WORKERS)}"
+
+
+def held(world, edge, ways, seconds, cut):
+    """Bytes are taken and go nowhere; when it is over they come through, or the connection is gone."""
+    world.proxies.do("set", edge=edge, **{way: True for way in ways})
+    yield seconds
+    if cut:
+        world.proxies.do("cut", edge=edge)
+    world.proxies.do("heal", edge=edge)
+
+
+def refused(world, edge, seconds):
+    world.proxies.do("set", edge=edge, refuse=True)
+    world.proxies.do("cut", edge=edge)
+    yield seconds
+    world.proxies.do("heal", edge=edge)
+
+
+def flapping(world, edge, period, seconds):
+    world.proxies.do("flap", edge=edge, seconds=period)
+    yield seconds
+    world.proxies.do("heal", edge=edge)
+
+
+# ---- Workers.
+
+@kind("network", spares_leases=True)
+def worker_connections_reset(world, chance):
+    edge = worker_edge(chance)
+    for _ in range(chance.randint(1, 4)):
+        world.proxies.do("cut", edge=edge)
+        time.sleep(chance.uniform(0.05, 0.3))
+    yield 0.2
+
+
+@kind("network", spares_leases=True)
+def worker_cut_short(world, chance):
+    yield from refused(world, worker_edge(chance), chance.uniform(0.3, 1))
+
+
+@kind("network")
+def worker_cut_past_the_lease(world, chance):
+    yield from refused(world, worker_edge(chance), chance.uniform(stacks.REASSIGN + 1, stacks.REASSIGN + 3))
+
+
+@kind("network")
+def workers_all_cut_past_the_lease(world, chance):
+    yield from refused(world, "worker:*", chance.uniform(stacks.REASSIGN + 1, stacks.REASSIGN + 3))
+
+
+@kind("network", spares_leases=True)
+def worker_half_open_short(world, chance):
+    yield from held(world, worker_edge(chance), ("hold_up", "hold_down"), chance.uniform(0.3, 1), cut=False)
+
+
+@kind("network")
+def worker_half_open_long(world, chance):
+    yield from held(world, worker_edge(chance), ("hold_up", "hold_down"), chance.uniform(3, stacks.REASSIGN + 3),
+                    cut=chance.random() < 0.5)
+
+
+@kind("network")
+def worker_requests_lost(world, chance):
+    yield from held(world, worker_edge(chance), ("hold_up",), chance.uniform(1, stacks.REASSIGN + 2),
+                    cut=chance.random() < 0.5)
+
+
+@kind("network")
+def worker_answers_lost(world, chance):
+    """Renewals arrive and their answers do not: only answered ones may keep a trainer alive."""
+    yield from held(world, worker_edge(chance), ("hold_down",), chance.uniform(1, stacks.REASSIGN + 2),
+                    cut=chance.random() < 0.5)
+
+
+@kind("network")
+def worker_flapping(world, chance):
+    yield from flapping(world, worker_edge(chance), chance.uniform(0.1, 0.6), chance.uniform(2, 5))
+
+
+@kind("network")
+def worker_slow(world, chance):
+    edge = worker_edge(chance)
+    world.proxies.do("set", edge=edge, delay_up=0.2, delay_down=0.2)
+    yield chance.uniform(2, 4)
+    world.proxies.do("heal", edge=edge)
+
+
+# ---- Clients.
+
+def client_edge(chance):
+    return chance.choice([f"client:{name}" for name in stacks.DAEMONS] + ["client:*"])
+
+
+@kind("client", spares_leases=True)
+def client_connections_reset(world, chance):
+    edge = client_edge(chance)
+    for _ in range(chance.randint(1, 6)):
+        world.proxies.do("cut", edge=edge)
+        time.sleep(chance.uniform(0.05, 0.3))
+    yield 0.5
+
+
+@kind("client", spares_leases=True)
+def client_refused(world, chance):
+    yield from refused(world, client_edge(chance), chance.uniform(0.5, 2))
+
+
+@kind("client", spares_leases=True)
+def client_answers_lost(world, chance):
+    """What was asked is done, and nobody hears of it."""
+    yield from held(world, client_edge(chance), ("hold_down",), chance.uniform(0.3, 2), cut=True)
+
+
+@kind("client", spares_leases=True)
+def client_half_open(world, chance):
+    yield from held(world, client_edge(chance), ("hold_up", "hold_down"), chance.uniform(0.5, 3),
+                    cut=chance.random() < 0.5)
+
+
+@kind("client", spares_leases=True)
+def client_flapping(world, chance):
+    yield from flapping(world, client_edge(chance), chance.uniform(0.1, 0.5), chance.uniform(1, 3))
+
+
+@kind("client", spares_leases=True)
+def client_slow(world, chance):
+    edge = client_edge(chance)
+    world.proxies.do("set", edge=edge, delay_up=0.1, delay_down=0.1)
+    yield chance.uniform(1, 3)
+    world.proxies.do("heal", edge=edge)
+
+
+@kind("client", spares_leases=True)
+def client_dies(world, chance):
+    """A client process is killed in the middle of a create."""
+    for _ in range(2):
+        world.load.do("die", seed=chance.random())
+    yield 0.5
+
+
+@kind("client", spares_leases=True)
+def cancel_storm(world, chance):
+    """Many cancels of the same runs at one moment, while these end by themselves."""
+    world.load.do("storm", kind="cancel", seed=chance.random())
+    yield 0.5
+
+
+@kind("client", spares_leases=True)
+def quota_storm(world, chance):
+    """Many creates of one owner at one moment, at the limit, through all daemons."""
+    world.load.do("storm", kind="create", seed=chance.random())
+    yield 0.5
