@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Breaks an installation again and again while users work with it, and checks afterwards that every promise was kept.
 
-`campaign.py --seed N --faults M [--kinds a,b] [--without c,d] [--out DIR]`, or `--seeds 1-20` for several, one after the
-other; a seed that has a report in DIR already is not run again. The programs are those in $FINETUNED_BIN. Exit status 0;
-1 with violations; 2 when the campaign was void (report.py).
+`campaign.py --seed N --faults M [--kinds a,b] [--without c,d] [--out DIR]`, or `--seeds 1-20` for several, one after
+the other; a seed that has a report in DIR already is not run again. The programs are those in $FINETUNED_BIN. Exit
+status 0; 1 with violations; 2 when the campaign was void (report.py).
 """
 import argparse
 import collections
@@ -51,12 +51,13 @@ class LoadProcess:
         self.history.touch()
         config = stack.folder / "load.json"
         config.write_text(json.dumps({
-            "servers": {name: stack.client_ports[name] for name in stacks.DAEMONS}, "tokens": stack.tokens, "seed": seed,
-            "prefix": f"n{seed}", "history": str(self.history), "data": f"{stack.folder}/data", "pause": LOAD_PAUSE}))
+            "servers": {name: stack.client_ports[name] for name in stacks.DAEMONS}, "tokens": stack.tokens,
+            "seed": seed, "prefix": f"n{seed}", "history": str(self.history),
+            "data": f"{stack.folder}/data", "pause": LOAD_PAUSE}))
         with open(stack.log_of("load"), "ab") as log:
             self.process = subprocess.Popen(
-                [GRPC_PYTHON, "-B", HERE / "load.py", config], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-                text=True, env={**os.environ, "PYTHONPATH": f"{self.stubs}", "GRPC_VERBOSITY": "NONE"},
+                [GRPC_PYTHON, "-B", HERE / "load.py", config], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=log, text=True, env={**os.environ, "PYTHONPATH": f"{self.stubs}", "GRPC_VERBOSITY": "NONE"},
                 preexec_fn=lambda: die_with_parent(signal.SIGKILL))
 
     def do(self, what, **more):
@@ -77,13 +78,14 @@ class Campaign:
 
     def __init__(self, seed, segments, kinds, out):
         self.seed, self.segments, self.kinds, self.out = seed, segments, kinds, out
+        self.kinds_known = faults.load_all()
         self.stack = stacks.Stack()
         self.load = None
         self.marks = dump.Marks()
         self.read_to = 0
         self.began = time.monotonic()
         self.counts = collections.Counter()
-        self.totals, self.recovery, self.violations, self.notes = {}, [], [], []
+        self.totals, self.recovery, self.violations = {}, [], []
         self.checked = 0
 
     def say(self, text):
@@ -94,7 +96,7 @@ class Campaign:
         try:
             self.stack.start()
             self.load = LoadProcess(self.stack, self.seed)
-            self.world = faults.World(self.stack, self.load, self.notes.append)
+            self.world = faults.World(self.stack, self.load)
             for number, segment in enumerate(self.segments, start=1):
                 self.run_segment(number, segment)
                 if self.violations:
@@ -124,6 +126,8 @@ class Campaign:
         for step in segment["steps"]:
             time.sleep(step["pause"])
             self.run_step(step)
+        # Whatever the plan, somebody who has lost a lease tries to write.
+        faults.Injected(self.kinds_known["stale_writers"], self.world, random.Random(number)).heal()
         self.quiesce()
         self.check(number, segment)
 
@@ -143,7 +147,7 @@ class Campaign:
         answered = self.load.do("probe", seconds=RECOVER_SECONDS)["seconds"]
         self.recovery += answered.values()
         if max(answered.values()) >= RECOVER_SECONDS:
-            self.violations.append(f"O3: after {'+'.join(step['kinds'])}, no answer for {RECOVER_SECONDS} s: {answered}")
+            self.violations.append(f"O3: after {'+'.join(step['kinds'])} no answer for {RECOVER_SECONDS} s: {answered}")
         self.say(f"{'+'.join(step['kinds'])}: {lasted:.1f} s, answers after {max(answered.values()):.2f} s")
 
     def quiesce(self):
@@ -173,7 +177,8 @@ class Campaign:
             **dump.take(self.stack, self.marks), "history": self.new_history(), "final": history.read(final),
             "watchers_left": settled["left"], "trainers_left": [repr(one) for one in self.stack.trainers()],
             "crashes": self.stack.supervisor.crashes[:], "ledger": self.ledger(), "amnesty": segment["amnesty"],
-            "limits": {"active": stacks.ACTIVE_LIMIT, "holding": stacks.HOLDING_LIMIT}, "steps": segment["steps"]}
+            "limits": {"active": stacks.ACTIVE_LIMIT, "holding": stacks.HOLDING_LIMIT, "overlap": stacks.OVERLAP},
+            "steps": segment["steps"]}
         self.stack.supervisor.crashes.clear()
         violations = [f"segment {number}: {one}" for one in checkers.run_all(found)]
         counted = checkers.counted(found)
@@ -181,8 +186,8 @@ class Campaign:
         self.violations += violations
         self.checked += 1
         self.marks.move(self.stack)
-        self.say(f"segment {number}{' (amnesty)' if segment['amnesty'] else ''}: quiet after {self.quiet_seconds:.1f} s; "
-                 f"{counted['operations']} operations, {counted['runs']} runs, {counted['attempts']} attempts, "
+        self.say(f"segment {number}{' (amnesty)' if segment['amnesty'] else ''}: quiet after {self.quiet_seconds:.1f} "
+                 f"s, {counted['operations']} operations, {counted['runs']} runs, {counted['attempts']} attempts, "
                  f"{counted['events checked']} events, {counted['leases lost']} leases lost; "
                  f"{len(violations)} violations")
         for one in violations[:20]:
@@ -205,8 +210,8 @@ class Campaign:
     def keep_or_remove(self):
         """What a violation can be understood by; otherwise nothing is left."""
         if self.violations and self.out:
-            for path in [*self.stack.logs(), *self.stack.folder.glob("segment-*.json"), self.stack.folder / "history.jsonl",
-                         self.stack.ledger]:
+            for path in [*self.stack.logs(), *self.stack.folder.glob("segment-*.json"),
+                         self.stack.folder / "history.jsonl", self.stack.ledger]:
                 if path.exists():
                     shutil.copy(path, self.out / path.name)
             self.say(f"logs and histories are in {self.out}")

@@ -1,8 +1,9 @@
 """The promises, each as a pure function from what a segment of a campaign left behind to a list of violations.
 
-A segment is a dictionary: `history` (load.py), `final` (every run's events as the API tells them afterwards), the tables
-of dump.py, `trainers_left`, `crashes`, `ledger` (the trainers' own words), `limits` (active, holding) and `amnesty` (only
-outages shorter than self_stop were injected). checkers_test.py holds every checker against a good and a bad segment.
+A segment is a dictionary: `history` (load.py), `final` (every run's events as the API tells them afterwards), the
+tables of dump.py, `trainers_left`, `crashes`, `ledger` (the trainers' own words), `limits` (active, holding) and
+`amnesty` (only outages shorter than self_stop were injected). checkers_test.py holds every checker against a
+good and a bad segment.
 """
 import collections
 
@@ -12,6 +13,9 @@ from history import TERMINAL, UNKNOWN
 ACTIVE = {"PENDING", "QUEUED", "STARTING", "RUNNING", "TERMINATING"}
 TERMINAL_EVENTS = {"COMPLETED", "FAILED", "CANCELED"}
 LOST = ("Its worker was not heard of for too long.", "came back without it", "could not reach the service for too long")
+# What no client may ever see.
+BROKEN_CODES = {"INTERNAL", "UNKNOWN", "DATA_LOSS", "UNIMPLEMENTED"}
+BROKEN_REASONS = {"ILLEGAL_TRANSITION", "DATABASE_ERROR", "SCHEMA_MISMATCH", "UNIQUE_VIOLATION"}
 CHECKERS = {}
 
 
@@ -60,9 +64,8 @@ def sightings(segment):
 
 
 def in_real_time(items):
-    """(earlier, later) for each item and the last of those that were answered before it was asked: item = (inv, ret, value).
-
-    `earlier` is the greatest value by then."""
+    """(earlier, later): for each (inv, ret, value), the greatest value that was answered before it was asked, and its
+    own."""
     by_end = sorted(items, key=lambda item: item[1])
     best, at = None, 0
     for inv, _, value in sorted(items, key=lambda item: item[0]):
@@ -106,8 +109,8 @@ def reads_that_miss(segment):
     owners = {line["run"]["name"]: line["owner"] for line in operations(segment, "create") if line["code"] == "OK"}
     for line in operations(segment, "get"):
         name = line["request"]["name"]
-        if (line["code"] == "NOT_FOUND" and name in acked and acked[name] < line["inv"] and owners[name] == line["owner"]
-                and not deletes.get(name, line["ret"]) < line["ret"]):
+        if (line["code"] == "NOT_FOUND" and name in acked and acked[name] < line["inv"]
+                and owners[name] == line["owner"] and not deletes.get(name, line["ret"]) < line["ret"]):
             yield f"{name} was acknowledged, and a later read did not find it"
 
 
@@ -178,7 +181,7 @@ def runs_do_not_go_back(segment):
 
 @checker("C3")
 def lists_are_complete(segment):
-    """A list of everything of an owner that is not full has every run acknowledged before and not deleted until after."""
+    """A list of an owner's runs that is not full has every one acknowledged before and not deleted until after."""
     acked = collections.defaultdict(list)
     for line in operations(segment, "create"):
         if line["code"] == "OK":
@@ -245,7 +248,8 @@ def counters_count(segment):
     """The counter of active runs is their number, at every commit and in the end."""
     for row in segment["transitions"]:
         if row["active"] != row["counter"]:
-            yield f"transaction {row['txid']}: owner {row['owner_id']} has {row['active']}, the counter says {row['counter']}"
+            yield (f"transaction {row['txid']}: owner {row['owner_id']} has {row['active']}, the counter says "
+                   f"{row['counter']}")
     for owner in segment["owners"]:
         if owner["active"] != owner["counted"]:
             yield f"{owner['email']} has {owner['counted']} active runs, the counter says {owner['active']}"
@@ -296,6 +300,19 @@ def stale_writes_are_refused(segment):
     for line in operations(segment, "stale_write"):
         if line["code"] == "OK" and line["reasons"] != ["LEASE_LOST"]:
             yield f"a report for attempt {line['request']} was answered with {line['reasons']}"
+
+
+@checker("L3")
+def attempts_hardly_overlap(segment):
+    """A trainer does not compute beside its successor for longer than it takes to stop it."""
+    seen = collections.defaultdict(lambda: collections.defaultdict(list))
+    for line in segment["ledger"]:
+        seen[line["run_id"]][line["attempt"]].append(line["boot_ns"])
+    for run, attempts in seen.items():
+        for attempt, times in attempts.items():
+            later = [min(others) for other, others in attempts.items() if other > attempt]
+            if later and (seconds := (max(times) - min(later)) / 1e9) > segment["limits"]["overlap"]:
+                yield f"attempt {attempt} of run {run} computed {seconds:.1f} s beside a later one"
 
 
 @checker("L5")
@@ -453,9 +470,8 @@ def checkpoints_are_whole(segment):
 def no_call_ends_in_a_fault_of_the_service(segment):
     """No client sees INTERNAL, UNKNOWN, DATA_LOSS or UNIMPLEMENTED, nor a reason that means a fault of the service."""
     for line in segment["history"]:
-        if (line.get("code") in ("INTERNAL", "UNKNOWN", "DATA_LOSS", "UNIMPLEMENTED")
-                or line.get("reason") in ("ILLEGAL_TRANSITION", "DATABASE_ERROR", "SCHEMA_MISMATCH", "UNIQUE_VIOLATION")):
-            yield f"{line['op']} on {line.get('replica')}: {line['code']} {line.get('reason')} {line.get('message', '')}"
+        if line.get("code") in BROKEN_CODES or line.get("reason") in BROKEN_REASONS:
+            yield f"{line['op']} on {line.get('replica')}: {line['code']} {line.get('reason')} {line.get('message')}"
 
 
 @checker("O3")

@@ -15,7 +15,8 @@ REQUEST = "00000000-0000-4000-8000-000000000001"
 
 
 def shown(state="PENDING", last_seq=1, attempt=0):
-    return {"name": NAME, "uid": "u1", "state": state, "last_seq": last_seq, "attempt": attempt, "etag": "", "owner": ANN}
+    return {"name": NAME, "uid": "u1", "state": state, "last_seq": last_seq, "attempt": attempt, "etag": "",
+            "owner": ANN}
 
 
 def op(kind, inv, ret, code="OK", request=None, **more):
@@ -43,7 +44,8 @@ def received(seq, kind, watch=0):
 
 KINDS = ["CREATED", "STARTED", "CHECKPOINT_SAVED", "REQUEUED", "STARTED", "RESUMED", "TRAIN_UPDATED", "CANCELED"]
 EPOCHS = [0, 1, 1, 1, 2, 2, 2, 2]
-MESSAGES = {"CHECKPOINT_SAVED": "Checkpoint saved: runs/1/checkpoints/ep1-ba2", "RESUMED": "Resumed from checkpoint ep1-ba2."}
+MESSAGES = {"CHECKPOINT_SAVED": "Checkpoint saved: runs/1/checkpoints/ep1-ba2",
+            "RESUMED": "Resumed from checkpoint ep1-ba2."}
 
 
 def good():
@@ -72,7 +74,8 @@ def good():
         "events": events,
         "transitions": [transition(2, None, "PENDING", None, 0), transition(4, "PENDING", "STARTING", 0, 1, 1, 1),
                         transition(6, "STARTING", "RUNNING", 1, 1, 1, 1), transition(9, "RUNNING", "PENDING", 1, 1),
-                        transition(11, "PENDING", "STARTING", 1, 2, 1, 1), transition(13, "STARTING", "RUNNING", 2, 2, 1, 1),
+                        transition(11, "PENDING", "STARTING", 1, 2, 1, 1),
+                        transition(13, "STARTING", "RUNNING", 2, 2, 1, 1),
                         transition(20, "RUNNING", "TERMINATING", 2, 2, 1, 1),
                         transition(23, "TERMINATING", "STOPPED", 2, 2, 0, 0)],
         "audit_events": [audited(serial, seq, epoch, kind) for serial, seq, kind, epoch in
@@ -88,7 +91,9 @@ def good():
             ("TERMINATING", "STOPPED"))],
         "requests": [{"request_id": REQUEST, "run_id": 1}],
         "watchers_left": [], "trainers_left": [], "crashes": [], "amnesty": False,
-        "ledger": [{"what": "start", "run_id": 1, "attempt": 1}], "limits": {"active": 10, "holding": 6}}
+        "ledger": [{"what": "beat", "run_id": 1, "attempt": 1, "boot_ns": 5 * 10**9},
+                   {"what": "start", "run_id": 1, "attempt": 2, "boot_ns": 4 * 10**9}],
+        "limits": {"active": 10, "holding": 6, "overlap": 3}}
 
 
 def drop_run(s):
@@ -142,7 +147,8 @@ BAD = [
     ("D2", two_runs),
     ("D3", refuse_all),
     ("D4", append("history", op("create", 50, 60, "UNAVAILABLE", {"request_id": REQUEST}))),
-    ("D4", append("history", op("create", 50, 60, "INVALID_ARGUMENT", {"request_id": REQUEST}, reason="REQUEST_ID_REUSED"))),
+    ("D4", append("history", op("create", 50, 60, "INVALID_ARGUMENT", {"request_id": REQUEST},
+                                reason="REQUEST_ID_REUSED"))),
     ("D4", drop_run),
     ("C2", append("history", op("get", 96, 97, run=shown("RUNNING", 8, 2)))),
     ("C2", append("history", op("get", 66, 67, run=shown("RUNNING", 4, 2)))),
@@ -163,6 +169,7 @@ BAD = [
     ("L2", change("audit_events", 6, epoch=1)),
     ("L2", append("audit_events", audited(30, 9, 2, "TRAIN_UPDATED"))),
     ("L2-refused", append("history", {"op": "stale_write", "code": "OK", "reasons": [""], "request": {}})),
+    ("L3", change("ledger", 0, boot_ns=8 * 10**9)),
     ("L5", append("trainers_left", "4711 python3 scripted_trainer.py")),
     ("L7", lambda s: s.update(amnesty=True)),
     ("E1", remove("events", 3)),
@@ -183,7 +190,7 @@ BAD = [
     ("X3", change("attempts", 1, ended=False)),
     ("R1", change("events", 5, message="Resumed from checkpoint ep1-ba1.")),
     ("R1", change("events", 5, type="OTHER")),
-    ("K1", append("ledger", {"what": "damaged", "run_id": 1, "attempt": 2, "folder": "x"})),
+    ("K1", append("ledger", {"what": "damaged", "run_id": 1, "attempt": 2, "boot_ns": 0, "folder": "x"})),
     ("O2", append("history", op("get", 66, 67, "INTERNAL", reason="DATABASE_ERROR"))),
     ("O2", append("history", op("get", 66, 67, "ALREADY_EXISTS", reason="UNIQUE_VIOLATION"))),
     ("O3", change("runs", 0, state="RUNNING")),
@@ -210,7 +217,8 @@ class CheckersTest(unittest.TestCase):
         counted = checkers.counted(good())
         for what in report.NOT_VACUOUS:
             self.assertIn(what, counted)
-        self.assertEqual((counted["leases lost"], counted["calls in doubt"], counted["stale writes refused"]), (1, 1, 1))
+        for what in ("leases lost", "calls in doubt", "stale writes refused"):
+            self.assertEqual(counted[what], 1, what)
 
     def test_calls_at_the_same_time_may_see_either_order(self):
         segment = good()
@@ -231,8 +239,8 @@ class PlanTest(unittest.TestCase):
                 self.assertTrue(all(kinds[name].spares_leases for step in segment["steps"] for name in step["kinds"]))
 
     def test_reports_add_up(self):
-        one = {"seeds": [1], "faults": {"a": 1}, "totals": {"runs": 2, "by": {"x": 1}}, "proxies": {}, "recovery": [0.1],
-               "violations": [], "skipped": {}, "seconds": 1, "segments": 1}
+        one = {"seeds": [1], "faults": {"a": 1}, "totals": {"runs": 2, "by": {"x": 1}}, "proxies": {},
+               "recovery": [0.1], "violations": [], "skipped": {}, "seconds": 1, "segments": 1}
         merged = report.merge([one, copy.deepcopy(one)])
         self.assertEqual((merged["faults"], merged["totals"]), ({"a": 2}, {"runs": 4, "by": {"x": 2}}))
         self.assertEqual(report.status(merged), 2)

@@ -13,8 +13,9 @@ CALL_SECONDS = 5
 IMPATIENT_SECONDS = 0.03
 PROBE_SECONDS = 1
 BATCHES = 8
-OPTIONS = [("grpc.enable_retries", 0), ("grpc.max_reconnect_backoff_ms", 500), ("grpc.initial_reconnect_backoff_ms", 100),
-           ("grpc.min_reconnect_backoff_ms", 100), ("grpc.use_local_subchannel_pool", 1)]
+OPTIONS = [("grpc.enable_retries", 0), ("grpc.max_reconnect_backoff_ms", 500),
+           ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100),
+           ("grpc.use_local_subchannel_pool", 1)]
 
 
 def reason_of(error):
@@ -87,8 +88,8 @@ class Client:
             return {"results": [{"name": one.name, "status": one.status.code,
                                  "outcome": api.CancelRunsResponse.Result.Outcome.Name(one.outcome),
                                  "run": view_of(one.run)} for one in answer.results]}
-        return self.call("cancel", owner, token, "CancelRuns", api.CancelRunsRequest(names=names), {"names": names}, read,
-                         seconds)
+        return self.call("cancel", owner, token, "CancelRuns", api.CancelRunsRequest(names=names), {"names": names},
+                         read, seconds)
 
     def list(self, owner, token, states=(), page_size=50):
         request = api.ListRunsRequest(page_size=page_size, states=states)

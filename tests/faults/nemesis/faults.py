@@ -5,8 +5,10 @@ chances from the generator of random numbers that it is given, so a plan's seed 
 """
 import contextlib
 import dataclasses
+import subprocess
 import time
 
+LOOK_SECONDS = 3
 KINDS = {}
 GROUPS = ("daemon", "postgres", "network", "worker", "client")
 
@@ -34,11 +36,17 @@ class World:
     """What a fault acts on."""
     stack: object
     load: object
-    note: object
 
     @property
     def proxies(self):
         return self.stack.proxies
+
+    def look(self, query):
+        """The lines of an answer; none where another fault has taken the database away."""
+        try:
+            return self.stack.sql(query, seconds=LOOK_SECONDS).splitlines()
+        except (AssertionError, subprocess.TimeoutExpired):
+            return []
 
 
 class Injected:

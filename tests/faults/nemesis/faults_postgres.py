@@ -194,7 +194,8 @@ def pg_disk_full(world, chance):
 
 def at_commits(world, chance, action, statement="", seconds=0.0):
     """The next few commits of each daemon; counted by the proxies."""
-    world.proxies.do("commits", edge=ALL, action=action, count=chance.randint(1, 6), statement=statement, seconds=seconds)
+    count = chance.randint(1, 6)
+    world.proxies.do("commits", edge=ALL, action=action, count=count, statement=statement, seconds=seconds)
     yield chance.uniform(0.8, 2)
     world.proxies.do("commits", edge=ALL, action=action, count=0)
 

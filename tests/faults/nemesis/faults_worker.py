@@ -125,8 +125,8 @@ def agent_twin(world, chance):
 @kind("worker")
 def trainers_misbehave(world, chance):
     """For a while most new runs end badly, hang, lie, flood or leave children behind."""
-    modes = ["exit_1", "exit_75", "signal", "hang", "deaf", "forks", "exits_early", "half_checkpoint", "flood", "bad_utf8",
-             "old_stamps"]
+    modes = ["exit_1", "exit_75", "signal", "hang", "deaf", "forks", "exits_early", "half_checkpoint", "flood",
+             "bad_utf8", "old_stamps"]
     world.load.do("modes", weights={mode: 1 for mode in [*chance.sample(modes, 4), "ok"]})
     yield chance.uniform(3, 5)
     world.load.do("modes", weights=None)
@@ -152,7 +152,7 @@ def back(root):
 
 
 def why_no_full_artifacts(stack):
-    return None if stack.artifacts_mounted else "the artifact root has no file system of its own: only root may mount one"
+    return None if stack.artifacts_mounted else "artifacts have no file system of their own: only root may mount one"
 
 
 @kind("worker", needs=why_no_full_artifacts)
@@ -168,10 +168,9 @@ def artifact_root_full(world, chance):
 @kind("worker")
 def checkpoint_damaged(world, chance):
     """A byte of a run's newest checkpoint flips while the run changes hands."""
-    found = world.stack.sql(
+    lines = sorted(world.look(
         "select distinct on (run_id) r.name, c.path from checkpoints c join runs r using (run_id) "
-        "where r.state in ('RUNNING', 'PAUSED', 'PENDING') order by run_id, step desc")
-    lines = sorted(found.splitlines())
+        "where r.state in ('RUNNING', 'PAUSED', 'PENDING') order by run_id, step desc"))
     if lines:
         name, path = chance.choice(lines).split("|")
         flip(world.stack.artifacts / path / "weights.bin", chance)
@@ -191,8 +190,8 @@ def flip(file, chance):
 @kind("worker")
 def stale_writers(world, chance):
     """Somebody with a worker's own token writes for attempts that are over, or for another session."""
-    rows = world.stack.sql("select w.name, w.session_id, a.run_id, a.epoch from run_attempts a join workers w using "
-                           "(worker_id) where a.end_time is not null order by a.end_time desc limit 20").splitlines()
+    rows = world.look("select w.name, w.session_id, a.run_id, a.epoch from run_attempts a join workers w using "
+                      "(worker_id) where a.end_time is not null order by a.end_time desc limit 20")
     for row in chance.sample(rows, min(5, len(rows))):
         worker, session, run_id, epoch = row.split("|")
         world.load.do("stale_write", worker=worker, session=int(session or 0), run_id=int(run_id), epoch=int(epoch),

@@ -1,7 +1,7 @@
 """The history of a campaign: one JSON object a line, written as things happen, read by the checkers.
 
-An operation is written when its outcome is known, with `inv` and `ret`, nanoseconds of the host's monotonic clock. What a
-client was about to do when it was killed is written by whoever killed it, with the code KILLED.
+An operation is written when its outcome is known, with `inv` and `ret`, nanoseconds of the host's monotonic clock. What
+a client was about to do when it was killed is written by whoever killed it, with the code KILLED.
 """
 import hashlib
 import json

@@ -28,8 +28,8 @@ WATCHERS = 24
 RESENDS = 100
 RESEND_PAUSE = 0.2
 OPS = {"create": 30, "get": 22, "list": 6, "cancel": 9, "pause": 7, "resume": 10, "delete": 4, "stranger": 2}
-MODES = {"ok": 60, "exit_1": 3, "exit_65": 2, "exit_75": 3, "signal": 3, "hang": 2, "deaf": 3, "forks": 2, "exits_early": 2,
-         "half_checkpoint": 4, "flood": 2, "bad_utf8": 2, "old_stamps": 2}
+MODES = {"ok": 60, "exit_1": 3, "exit_65": 2, "exit_75": 3, "signal": 3, "hang": 2, "deaf": 3, "forks": 2,
+         "exits_early": 2, "half_checkpoint": 4, "flood": 2, "bad_utf8": 2, "old_stamps": 2}
 
 
 class KnownRun:
@@ -127,7 +127,8 @@ class Load:
             self.runs.append(known)
             wanted = sum(not one.done for one in self.watchers) < WATCHERS
             if wanted:
-                one = watcher.Watcher(self.watch_client, owner, self.tokens[owner], run.name, run.uid, len(self.watchers))
+                one = watcher.Watcher(self.watch_client, owner, self.tokens[owner], run.name, run.uid,
+                                      len(self.watchers))
                 self.watchers.append(one)
         if wanted:
             one.start()
@@ -242,8 +243,8 @@ class Load:
         process.wait()
         note = {"request_id": wanted.request_id, "name": wanted.run_id, "resend": False,
                 "data": wanted.run.spec.train_data_path}
-        self.out.write(op="create", proc="dying", replica=replica, owner=owner, request=note, inv=inv, ret=history.now(),
-                       code="KILLED")
+        self.out.write(op="create", proc="dying", replica=replica, owner=owner, request=note, inv=inv,
+                       ret=history.now(), code="KILLED")
         self.settle(self.helper, owner, wanted, "KILLED", None)
 
     def stale_write(self, request):
@@ -267,14 +268,14 @@ class Load:
 
     def probe(self, request):
         """How long it takes until each daemon answers a create that stores nothing, for certain; in seconds."""
-        began = time.monotonic()
+        began, owner = time.monotonic(), self.owners[0]
 
         def first_answer(replica):
             asking = self.helper.create_request(f"{self.config['data']}/ok/1")
             asking.validate_only = True
             while time.monotonic() - began < request["seconds"]:
-                code, _ = self.helper.call("probe", self.owners[0], self.tokens[self.owners[0]], "CreateRun", asking, {},
-                                           lambda _: {}, clients.PROBE_SECONDS, replica)
+                code, _ = self.helper.call("probe", owner, self.tokens[owner], "CreateRun", asking, {}, lambda _: {},
+                                           clients.PROBE_SECONDS, replica)
                 if code not in history.UNKNOWN:
                     break
                 time.sleep(0.02)

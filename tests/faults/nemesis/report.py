@@ -51,20 +51,21 @@ def status(report):
 
 
 def text(report):
-    lines = [f"{sum(report['faults'].values())} faults of {len(report['faults'])} kinds in {report['segments']} segments, "
-             f"{report['seconds'] / 60:.1f} min, seeds {' '.join(map(str, report['seeds']))}"]
+    lines = [f"{sum(report['faults'].values())} faults of {len(report['faults'])} kinds in {report['segments']} "
+             f"segments, {report['seconds'] / 60:.1f} min, seeds {' '.join(map(str, report['seeds']))}"]
     lines += ["", "Faults"] + [f"  {count:6} {name}" for name, count in sorted(report["faults"].items())]
     lines += [f"  not here: {name}: {why}" for name, why in sorted(report["skipped"].items())]
     lines += ["", "Seen and checked"]
     for name, value in report["totals"].items():
         if isinstance(value, dict):
-            lines.append(f"  {name}: " + ", ".join(f"{key} {count}" for key, count in collections.Counter(value).most_common()))
+            most = collections.Counter(value).most_common()
+            lines.append(f"  {name}: " + ", ".join(f"{key} {count}" for key, count in most))
         else:
             lines.append(f"  {name}: {value}")
     lines.append("  at the proxies: " + ", ".join(f"{key} {count}" for key, count in sorted(report["proxies"].items())))
     seconds = report["recovery"]
     lines.append(f"  first certain answer of each daemon after a heal: p50 {percentile(seconds, 0.5):.2f} s, "
-                 f"p99 {percentile(seconds, 0.99):.2f} s, longest {max(seconds, default=0):.2f} s, {len(seconds)} measured")
+                 f"p99 {percentile(seconds, 0.99):.2f} s, longest {max(seconds, default=0):.2f} s, of {len(seconds)}")
     lines += ["", f"Violations: {len(report['violations'])}"] + [f"  {one}" for one in report["violations"]]
     if missing := vacuous(report):
         lines.append(f"VOID: never seen: {', '.join(missing)}")

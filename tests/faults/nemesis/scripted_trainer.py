@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""A trainer under the contract of trainer/README.md that learns nothing, starts in milliseconds, and misbehaves as told.
+"""A trainer under the contract of trainer/README.md that learns nothing, starts at once, and misbehaves as told.
 
-How long it takes and what it does is in the run's `train_data_path`, `.../MODE/SECONDS` (MODES). A checkpoint holds bytes
-that follow from run and step, so that whoever resumes from one sees whether it is whole. Every start and end of a trainer
-is a line of the file $NEMESIS_LEDGER.
+What it does and how long it takes is in the run's `train_data_path`, `.../MODE/SECONDS`. A checkpoint holds bytes that
+follow from run and step, so that whoever resumes from one sees whether it is whole. Every start, batch and end
+of a trainer is a line of the file $NEMESIS_LEDGER.
 """
 import json
 import os
@@ -37,7 +37,8 @@ class Trainer:
             file.write(json.dumps(line).encode() + b"\n")
 
     def say(self, event, **more):
-        stamp = "1970-01-01T00:00:01Z" if self.mode == "old_stamps" else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        now = time.gmtime(1 if self.mode == "old_stamps" else None)
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", now)
         os.write(self.events, json.dumps({"v": 1, "ts": stamp, "type": event, **more}).encode() + b"\n")
 
     def weights(self, step):
@@ -106,7 +107,8 @@ class Trainer:
                 self.say("progress", epoch=1, epochs=1, batch=self.step, batches=self.batches, step=self.step,
                          total_batches=self.batches, tokens=self.step * 10, metrics={"train/loss": number})
         if self.mode == "bad_utf8":
-            os.write(self.events, b'{"v": 1, "type": "eval", "text": "\xff\xfe\x00"}\n\xc3\x28 no JSON\n' + b"x" * 70000 + b"\n")
+            os.write(self.events, b'{"v": 1, "type": "eval", "text": "\xff\xfe\x00"}\n\xc3\x28 no JSON\n')
+            os.write(self.events, b"x" * 70000 + b"\n")
 
     def train(self):
         self.ledger("start")
@@ -116,6 +118,7 @@ class Trainer:
         while self.step < self.batches:
             time.sleep(self.batch_seconds)
             self.step += 1
+            self.ledger("beat")
             self.say("progress", epoch=1, epochs=1, batch=self.step, batches=self.batches, step=self.step,
                      total_batches=self.batches, tokens=self.step * 10, metrics={"train/loss": 1.0 / self.step})
             if self.step == self.batches // 2:

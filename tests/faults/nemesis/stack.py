@@ -29,6 +29,8 @@ SLOTS = 4
 # In seconds, as short as the order that the daemon demands and a slow machine allow.
 RENEW, SELF_STOP, GRACE, MARGIN, REASSIGN = 0.3, 4.0, 1.0, 0.5, 6.0
 STALL_SECONDS = 3
+# How long a trainer that was frozen with its host may still compute beside its successor.
+OVERLAP = GRACE + 2
 INFRASTRUCTURE_RETRIES = 30
 PGDATA_BYTES, ARTIFACT_BYTES = "1g", "512m"
 COME_UP_SECONDS = 60
@@ -130,8 +132,9 @@ class Stack:
         self.pg_user = user
         run([support.postgres_program("initdb"), "-D", self.pg / "data", "-U", ADMIN, "--auth=trust", "--no-sync",
              "--locale=C.UTF-8", "--encoding=UTF8"], **({"user": user} if user else {}))
-        settings = ["fsync=on", f"port={self.pg_port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={self.pg}",
-                    "max_connections=80", "shared_buffers=32MB", "jit=off", "max_wal_size=64MB", "wal_level=minimal",
+        settings = ["fsync=on", f"port={self.pg_port}", "listen_addresses=127.0.0.1",
+                    f"unix_socket_directories={self.pg}", "max_connections=80", "shared_buffers=32MB", "jit=off",
+                    "max_wal_size=64MB", "wal_level=minimal",
                     "max_wal_senders=0", "dynamic_shared_memory_type=mmap", "log_line_prefix=%m [%p] %a "]
         argv = [support.postgres_program("postgres"), "-D", self.pg / "data"]
         for setting in settings:

@@ -19,7 +19,8 @@ class Watcher(threading.Thread):
 
     def __init__(self, client, owner, token, name, uid, number):
         super().__init__(daemon=True)
-        self.client, self.owner, self.token, self.run_name, self.uid, self.number = client, owner, token, name, uid, number
+        self.client, self.owner, self.token, self.number = client, owner, token, number
+        self.run_name, self.uid = name, uid
         self.cursor = 0
         self.done = False
         self.leave = threading.Event()
