@@ -16,7 +16,7 @@ packages=(
   libicu72 libldap-2.5-0 liblz4-1 libpam0g libpq5 libssl3 libsystemd0 libxml2 libzstd1 tzdata
 )
 [ "${1:-}" = --test ] && packages+=(
-  clang-format golang-1.19-go python3-yaml python3-jsonschema systemd binutils iproute2 openssl)
+  clang-format golang-1.19-go python3-yaml python3-jsonschema systemd binutils iproute2 openssl libfaketime)
 sudo=
 [ "$(id -u)" = 0 ] || sudo=sudo
 missing=()

@@ -71,6 +71,8 @@ class LoadProcess:
     def end(self):
         self.process.kill()
         self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
 
 
 class Campaign:
@@ -94,9 +96,7 @@ class Campaign:
     def run(self):
         """The report."""
         try:
-            self.stack.start()
-            self.load = LoadProcess(self.stack, self.seed)
-            self.world = faults.World(self.stack, self.load)
+            self.come_up()
             for number, segment in enumerate(self.segments, start=1):
                 self.run_segment(number, segment)
                 if self.violations:
@@ -113,6 +113,12 @@ class Campaign:
         return {"seeds": [self.seed], "faults": dict(self.counts), "totals": self.totals, "proxies": proxied,
                 "recovery": self.recovery, "violations": self.violations, "skipped": {},
                 "seconds": time.monotonic() - self.began, "segments": self.checked}
+
+    def come_up(self):
+        self.stack.start()
+        self.load = LoadProcess(self.stack, self.seed)
+        self.load.do("prepare")
+        self.world = faults.World(self.stack, self.load)
 
     def proxied(self):
         with contextlib.suppress(Exception):
@@ -167,7 +173,8 @@ class Campaign:
 
     # ---- Checks.
 
-    def check(self, number, segment):
+    def gather(self, segment):
+        """What the checkers look at; once for each segment, because the load forgets its runs."""
         settled = self.load.do("settle_watchers", seconds=STREAM_END_SECONDS)
         final = self.stack.folder / "final.jsonl"
         self.load.do("final", out=str(final))
@@ -180,6 +187,10 @@ class Campaign:
             "limits": {"active": stacks.ACTIVE_LIMIT, "holding": stacks.HOLDING_LIMIT, "overlap": stacks.OVERLAP},
             "steps": segment["steps"]}
         self.stack.supervisor.crashes.clear()
+        return found
+
+    def check(self, number, segment):
+        found = self.gather(segment)
         violations = [f"segment {number}: {one}" for one in checkers.run_all(found)]
         counted = checkers.counted(found)
         self.totals = report.add(self.totals, counted)
@@ -235,7 +246,7 @@ class Host:
     """What of a stack can be known before it is there."""
 
     def __init__(self):
-        self.mounted = self.artifacts_mounted = self._may_mount()
+        self.mounted = self._may_mount()
 
     @staticmethod
     def _may_mount():

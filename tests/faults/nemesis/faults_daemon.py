@@ -1,5 +1,6 @@
 """Faults of daemons: killed, told to stop, frozen, added and taken away, and with wrong clocks."""
 import pathlib
+import resource
 import signal
 import time
 
@@ -77,6 +78,48 @@ def daemon_frozen_past_the_lease(world, chance):
     part.send(signal.SIGCONT)
 
 
+@kind("daemon")
+def daemons_all_frozen_past_the_lease(world, chance):
+    """Nobody can renew and nobody looks; what has expired then is looked at by daemons that slept as long."""
+    for name in stacks.DAEMONS:
+        world.stack.part(name).send(signal.SIGSTOP)
+    yield chance.uniform(stacks.REASSIGN + 1, stacks.REASSIGN + 6)
+    for name in chance.sample(stacks.DAEMONS, 3):
+        world.stack.part(name).send(signal.SIGCONT)
+        time.sleep(chance.uniform(0, 0.5))
+
+
+@kind("daemon")
+def daemon_stutters(world, chance):
+    """A machine that is far too busy: a tenth of a second in half a second, now and then."""
+    part = world.stack.part(one_daemon(chance))
+    for _ in range(chance.randint(4, 8)):
+        part.send(signal.SIGSTOP)
+        time.sleep(0.4)
+        part.send(signal.SIGCONT)
+        time.sleep(0.1)
+    yield 0.1
+
+
+def why_files_are_needed(_stack):
+    return "the sanitizers in the programs open files themselves" if stacks.sanitized() else None
+
+
+@kind("daemon", needs=why_files_are_needed)
+def daemon_out_of_files(world, chance):
+    """It can open nothing more: no connection is accepted, none to Postgres opened."""
+    part = world.stack.part(one_daemon(chance))
+    pid = part.pid
+    if pid:
+        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        open_now = len(list(pathlib.Path(f"/proc/{pid}/fd").iterdir()))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (max(8, open_now - 2), limits[1]))
+    world.proxies.do("cut", edge=f"*:{part.name}")
+    yield chance.uniform(1, 3)
+    if pid and part.pid == pid:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+
+
 @kind("daemon", spares_leases=True)
 def daemon_removed(world, chance):
     name = one_daemon(chance)
@@ -108,7 +151,7 @@ def with_clock(world, chance, setting):
     name = one_daemon(chance)
     part = world.stack.part(name)
     # A sanitizer's library has to be the first.
-    preload = f"{ASAN}:{FAKETIME}" if ASAN.exists() and world.stack.sanitized() else str(FAKETIME)
+    preload = f"{ASAN}:{FAKETIME}" if ASAN.exists() and stacks.sanitized() else str(FAKETIME)
     for env in ({"LD_PRELOAD": preload, "FAKETIME": setting, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}, {}):
         starts = part.starts
         part.extra_env = env

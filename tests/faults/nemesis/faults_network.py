@@ -1,4 +1,7 @@
 """Faults between workers and daemons, between clients and daemons, and of clients themselves."""
+import os
+import signal
+import threading
 import time
 
 from faults import kind
@@ -137,6 +140,18 @@ def client_slow(world, chance):
     world.proxies.do("set", edge=edge, delay_up=0.1, delay_down=0.1)
     yield chance.uniform(1, 3)
     world.proxies.do("heal", edge=edge)
+
+
+@kind("client", spares_leases=True)
+def clients_frozen(world, chance):
+    """All users stop in the middle of whatever they do, and read on later."""
+    pid, seconds = world.load.process.pid, chance.uniform(0.5, 7)
+    os.kill(pid, signal.SIGSTOP)
+    # By itself: another fault may have to wait for an answer of the load before it can be healed.
+    timer = threading.Timer(seconds, os.kill, (pid, signal.SIGCONT))
+    timer.start()
+    yield seconds
+    timer.join()
 
 
 @kind("client", spares_leases=True)

@@ -126,15 +126,17 @@ def pg_read_only(world, chance):
     world.stack.sql("select pg_reload_conf()")
 
 
+def psql_of(stack):
+    return list(map(str, [support.postgres_program("psql"), "-X", "-q", "-t", "-A", "-h", stack.pg, "-p", stack.pg_port,
+                          "-U", stacks.ADMIN, "-d", "finetuned"]))
+
+
 class Session:
     """A psql that holds something until it is let go."""
 
     def __init__(self, stack, *statements):
-        self._stack = stack
-        self._process = subprocess.Popen(
-            [support.postgres_program("psql"), "-X", "-q", "-t", "-A", "-h", stack.pg, "-p", str(stack.pg_port), "-U",
-             stacks.ADMIN, "-d", "finetuned"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            text=True, env=stack.environment)
+        self._process = subprocess.Popen(psql_of(stack), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                         stderr=subprocess.DEVNULL, text=True, env=stack.environment)
         self._process.stdin.write("\n".join([*statements, "select 'held';", ""]))
         self._process.stdin.flush()
         self._process.stdout.readline()
@@ -173,6 +175,49 @@ def pg_table_locked(world, chance):
     session.let_go()
 
 
+@kind("postgres", spares_leases=True)
+def pg_deadlocks(world, chance):
+    """Somebody takes the locks in the wrong order again and again."""
+    session = subprocess.Popen(psql_of(world.stack), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL, text=True, env=world.stack.environment)
+    step = ("begin; set local deadlock_timeout = '5s'; select 1 from runs where end_time is null for update; "
+            "select pg_sleep(0.05); select 1 from owners for update; commit;\n")
+    session.stdin.write(step * chance.randint(5, 15))
+    session.stdin.close()
+    yield chance.uniform(1, 2)
+    session.kill()
+    session.wait()
+
+
+@kind("postgres", spares_leases=True)
+def pg_maintenance(world, chance):
+    """What an operator does on a weekend, while everybody works."""
+    statements = ["vacuum full run_queue", "vacuum (freeze, analyze) runs", "vacuum full leases", "analyze",
+                  "reindex table concurrently runs", "reindex table owners", "checkpoint"]
+    for statement in chance.sample(statements, 3):
+        world.stack.sql(statement)
+    yield 0.2
+
+
+@kind("postgres", spares_leases=True)
+def pg_columns_added(world, chance):
+    """The first step of a migration to the next version, and its way back."""
+    table = chance.choice(["runs", "owners", "run_events", "leases", "workers"])
+    world.stack.sql(f"set lock_timeout = '2s'; alter table {table} add column later int default 7")
+    yield chance.uniform(0.5, 1)
+    world.stack.sql(f"alter table {table} drop column later")
+
+
+@kind("postgres")
+def pg_stutters(world, chance):
+    for _ in range(chance.randint(4, 8)):
+        freeze_server(world, signal.SIGSTOP)
+        time.sleep(0.4)
+        freeze_server(world, signal.SIGCONT)
+        time.sleep(0.1)
+    yield 0.1
+
+
 def why_no_full_disk(stack):
     return None if stack.mounted else "Postgres has no file system of its own: only root may mount one"
 
@@ -194,7 +239,7 @@ def pg_disk_full(world, chance):
 
 def at_commits(world, chance, action, statement="", seconds=0.0):
     """The next few commits of each daemon; counted by the proxies."""
-    count = chance.randint(1, 6)
+    count = chance.randint(3, 20)
     world.proxies.do("commits", edge=ALL, action=action, count=count, statement=statement, seconds=seconds)
     yield chance.uniform(0.8, 2)
     world.proxies.do("commits", edge=ALL, action=action, count=0)

@@ -123,6 +123,29 @@ def agent_twin(world, chance):
 
 
 @kind("worker")
+def everything_killed(world, chance):
+    """As when the power goes: daemons, Postgres, agents, shims and trainers at one moment."""
+    names = ["postgres", *stacks.DAEMONS, *stacks.WORKERS]
+    starts = {name: world.stack.part(name).starts for name in names}
+    for name in names:
+        world.stack.part(name).send(signal.SIGKILL)
+    for name in stacks.WORKERS:
+        signal_all(world.stack.processes_of_worker(name), signal.SIGKILL)
+    yield chance.uniform(0.2, 1)
+    come_back(world, starts)
+    world.stack.wait_for_postgres()
+
+
+@kind("worker", spares_leases=True)
+def worker_drained(world, chance):
+    """Nothing new for it for a while; what runs there goes on, or is stopped with a checkpoint and queued again."""
+    name, stop_runs = one_worker(chance), chance.random() < 0.5
+    world.load.do("drain_worker", worker=name, undo=False, stop_runs=stop_runs, token=world.stack.admin_token)
+    yield chance.uniform(1, 3)
+    world.load.do("drain_worker", worker=name, undo=True, stop_runs=False, token=world.stack.admin_token)
+
+
+@kind("worker")
 def trainers_misbehave(world, chance):
     """For a while most new runs end badly, hang, lie, flood or leave children behind."""
     modes = ["exit_1", "exit_75", "signal", "hang", "deaf", "forks", "exits_early", "half_checkpoint", "flood",
@@ -151,18 +174,28 @@ def back(root):
     root.with_name("artifacts.away").rename(root)
 
 
-def why_no_full_artifacts(stack):
-    return None if stack.artifacts_mounted else "artifacts have no file system of their own: only root may mount one"
+def why_no_full_disks(stack):
+    return None if stack.mounted else "there are no file systems of its own: only root may mount them"
 
 
-@kind("worker", needs=why_no_full_artifacts)
-def artifact_root_full(world, chance):
-    ballast = world.stack.artifacts.parent / "ballast"
+def full(folder, seconds):
+    ballast = folder / "ballast"
     with open(ballast, "wb") as file, contextlib.suppress(OSError):
         while True:
             os.write(file.fileno(), bytes(1 << 16))
-    yield chance.uniform(0.5, 2)
+    yield seconds
     ballast.unlink()
+
+
+@kind("worker", needs=why_no_full_disks)
+def artifact_root_full(world, chance):
+    yield from full(world.stack.artifacts.parent, chance.uniform(0.5, 2))
+
+
+@kind("worker", needs=why_no_full_disks)
+def work_dirs_full(world, chance):
+    """No agent can keep a journal."""
+    yield from full(world.stack.folder / "work", chance.uniform(0.5, 3))
 
 
 @kind("worker")

@@ -15,7 +15,8 @@ import threading
 import time
 
 import grpc
-from finetuned.v1 import event_pb2, run_pb2, worker_service_pb2 as worker_api, worker_service_pb2_grpc
+from finetuned.v1 import event_pb2, run_pb2, run_service_pb2 as api
+from finetuned.v1 import worker_service_pb2 as worker_api, worker_service_pb2_grpc
 
 import client as clients
 import history
@@ -27,6 +28,7 @@ RECENT = 24
 WATCHERS = 24
 RESENDS = 100
 RESEND_PAUSE = 0.2
+DRAIN_SECONDS = 10
 OPS = {"create": 30, "get": 22, "list": 6, "cancel": 9, "pause": 7, "resume": 10, "delete": 4, "stranger": 2}
 MODES = {"ok": 60, "exit_1": 3, "exit_65": 2, "exit_75": 3, "signal": 3, "hang": 2, "deaf": 3, "forks": 2,
          "exits_early": 2, "half_checkpoint": 4, "flood": 2, "bad_utf8": 2, "old_stamps": 2}
@@ -266,17 +268,34 @@ class Load:
                        request={"run_id": request["run_id"], "epoch": request["epoch"]})
         return {}
 
+    def drain_worker(self, request):
+        """Asks until it is answered for certain: it is idempotent."""
+        wanted = api.DrainWorkerRequest(name=request["worker"], undo=request["undo"], stop_runs=request["stop_runs"])
+        deadline = time.monotonic() + DRAIN_SECONDS
+        code = "UNAVAILABLE"
+        while code in history.UNKNOWN and time.monotonic() < deadline:
+            code, _ = self.helper.call("drain", "root@example.com", request["token"], "DrainWorker", wanted,
+                                       {"worker": request["worker"], "undo": request["undo"]}, lambda _: {})
+        return {"code": code}
+
+    def prepare(self, _):
+        """Makes the run that probes write to: one that has ended, so that it stands in nobody's way."""
+        owner = self.owners[0]
+        _, self.probed = self.helper.create(owner, self.tokens[owner], self.request(self.helper))
+        self.helper.cancel(owner, self.tokens[owner], [self.probed.name])
+        return {}
+
     def probe(self, request):
-        """How long it takes until each daemon answers a create that stores nothing, for certain; in seconds."""
+        """How long it takes until a write through each daemon is acknowledged; in seconds."""
         began, owner = time.monotonic(), self.owners[0]
 
         def first_answer(replica):
-            asking = self.helper.create_request(f"{self.config['data']}/ok/1")
-            asking.validate_only = True
             while time.monotonic() - began < request["seconds"]:
-                code, _ = self.helper.call("probe", owner, self.tokens[owner], "CreateRun", asking, {}, lambda _: {},
+                asking = api.UpdateRunRequest(run=run_pb2.Run(name=self.probed.name, labels={
+                    **self.probed.labels, "probe": str(history.now())}), update_mask={"paths": ["labels"]})
+                code, _ = self.helper.call("probe", owner, self.tokens[owner], "UpdateRun", asking, {}, lambda _: {},
                                            clients.PROBE_SECONDS, replica)
-                if code not in history.UNKNOWN:
+                if code == "OK":
                     break
                 time.sleep(0.02)
             return time.monotonic() - began
@@ -297,7 +316,6 @@ def serve(config):
 
 def create_one(config, replica, owner):
     """A process that makes one call and is killed while it does."""
-    from finetuned.v1 import run_service_pb2 as api
     client = clients.Client("dying", {replica: config["servers"][replica]}, history.Writer(os.devnull), 0)
     client.create(owner, config["tokens"][owner], api.CreateRunRequest.FromString(sys.stdin.buffer.read()))
 

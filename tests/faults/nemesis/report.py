@@ -64,7 +64,7 @@ def text(report):
             lines.append(f"  {name}: {value}")
     lines.append("  at the proxies: " + ", ".join(f"{key} {count}" for key, count in sorted(report["proxies"].items())))
     seconds = report["recovery"]
-    lines.append(f"  first certain answer of each daemon after a heal: p50 {percentile(seconds, 0.5):.2f} s, "
+    lines.append(f"  first acknowledged write through each daemon after a heal: p50 {percentile(seconds, 0.5):.2f} s, "
                  f"p99 {percentile(seconds, 0.99):.2f} s, longest {max(seconds, default=0):.2f} s, of {len(seconds)}")
     lines += ["", f"Violations: {len(report['violations'])}"] + [f"  {one}" for one in report["violations"]]
     if missing := vacuous(report):

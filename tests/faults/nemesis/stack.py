@@ -32,7 +32,8 @@ STALL_SECONDS = 3
 # How long a trainer that was frozen with its host may still compute beside its successor.
 OVERLAP = GRACE + 2
 INFRASTRUCTURE_RETRIES = 30
-PGDATA_BYTES, ARTIFACT_BYTES = "1g", "512m"
+# File systems of their own, so that they can be full.
+DISKS = {"pg": "1g", "store": "512m", "work": "256m"}
 COME_UP_SECONDS = 60
 ADMIN = "finetuned_admin"
 # A wrong setting is told at the start; 69: no Postgres yet. 4: superseded; 1: refused, 5: the agent before is not gone.
@@ -47,13 +48,18 @@ def run(argv, **options):
     return done.stdout
 
 
+def sanitized():
+    """Whether the programs are built with AddressSanitizer."""
+    return b"libasan" in (BIN / "finetuned").read_bytes()
+
+
 class Proxies:
     """The steering connection to proxy.py."""
 
     def __init__(self, path):
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(str(path))
-        self._file = self._socket.makefile("rw")
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(path))
+            self._file = connection.makefile("rw")
         self._lock = threading.Lock()
 
     def do(self, what, **more):
@@ -68,6 +74,9 @@ class Proxies:
     def counts(self):
         return self.do("counts")["counts"]
 
+    def close(self):
+        self._file.close()
+
 
 class Stack:
     """Everything that runs, by name, and what can be done to it from outside."""
@@ -75,14 +84,15 @@ class Stack:
     def __init__(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="finetuned-nemesis-", dir="/dev/shm"))
         self.folder.chmod(0o755)
-        for name in ("data", "logs", "home", "pg", "store"):
+        for name in ("data", "logs", "home", *DISKS):
             (self.folder / name).mkdir()
         self.pg = self.folder / "pg"
         self.ledger = self.folder / "ledger.jsonl"
         self.environment = {**support.clean_environment(self.folder / "home"), "NEMESIS_LEDGER": str(self.ledger),
                             "LSAN_OPTIONS": f"suppressions={ROOT}/tests/lsan.supp:print_suppressions=0"}
         self.supervisor = Supervisor()
-        self.mounted = self.artifacts_mounted = False
+        self.mounted = False
+        self.proxies = None
         self._ports = support.free_ports(40)
         self.pg_port = self.port()
         self.client_ports = {name: self.port() for name in DAEMONS}
@@ -126,8 +136,7 @@ class Stack:
         if os.geteuid() == 0:
             users = [one.pw_name for one in pwd.getpwall()]
             user = "postgres" if "postgres" in users else "nobody"
-            self.mounted = self._mount(self.pg, PGDATA_BYTES)
-            self.artifacts_mounted = self._mount(self.folder / "store", ARTIFACT_BYTES)
+            self.mounted = all(self._mount(self.folder / name, size) for name, size in DISKS.items())
             shutil.chown(self.pg, user)
         self.pg_user = user
         run([support.postgres_program("initdb"), "-D", self.pg / "data", "-U", ADMIN, "--auth=trust", "--no-sync",
@@ -147,7 +156,7 @@ class Stack:
 
     @staticmethod
     def _mount(folder, size):
-        """A disk of its own can be full. Where root may not mount there is none, and the kinds say so."""
+        """Whether it could be; where root may not mount, the kinds that need it say so."""
         return subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", folder],
                               capture_output=True).returncode == 0
 
@@ -165,6 +174,7 @@ class Stack:
         self.sql((HERE / "audit.sql").read_text())
         for user in USERS:
             self.tokens[user] = self._token("--principal", user)
+        self.admin_token = self._token("--principal", "root@example.com", "--role", "admin")
         for worker in WORKERS:
             token = self._token("--principal", f"{worker}@example.com", "--role", "worker", "--worker", worker)
             (self.folder / f"{worker}.token").write_text(token)
@@ -226,10 +236,6 @@ class Stack:
             self._add_daemon("daemon-4", wanted=False)
         return self.supervisor.parts["daemon-4"]
 
-    def sanitized(self):
-        """Whether the programs are built with AddressSanitizer."""
-        return b"libasan" in (BIN / "finetuned").read_bytes()
-
     @property
     def artifacts(self):
         """Below the mount, so that it can be moved away."""
@@ -244,6 +250,8 @@ class Stack:
     def destroy(self):
         """Ends everything; what then is still there, by its command line: a leak of the product."""
         self.supervisor.want_nothing()
+        if self.proxies:
+            self.proxies.close()
         for name, part in sorted(self.supervisor.parts.items(), key=lambda item: item[0] in ("proxy", "postgres")):
             if part.alive:
                 part.send(signal.SIGCONT)
@@ -258,9 +266,8 @@ class Stack:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
         wait_until("nothing is left", lambda: not self.processes(), 15)
-        for mounted, folder in ((self.mounted, self.pg), (self.artifacts_mounted, self.folder / "store")):
-            if mounted:
-                subprocess.run(["umount", "-l", folder], check=False)
+        for name in DISKS if self.mounted else ():
+            subprocess.run(["umount", "-l", self.folder / name], check=False)
         return left
 
     def remove(self):
