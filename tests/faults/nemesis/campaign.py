@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 
 from paths import GRPC_PYTHON, HERE, ROOT
 from parts import die_with_parent
@@ -27,6 +28,7 @@ import faults
 import history
 import plan
 import report
+import scripted_trainer
 import stack as stacks
 from support import wait_until
 
@@ -52,8 +54,8 @@ class LoadProcess:
         config = stack.folder / "load.json"
         config.write_text(json.dumps({
             "servers": {name: stack.client_ports[name] for name in stacks.DAEMONS}, "tokens": stack.tokens,
-            "seed": seed, "prefix": f"n{seed}", "history": str(self.history),
-            "data": f"{stack.folder}/data", "pause": LOAD_PAUSE}))
+            "seed": seed, "prefix": f"n{seed}", "workers": stacks.WORKERS, "admin_token": stack.admin_token,
+            "history": str(self.history), "data": f"{stack.folder}/data", "pause": LOAD_PAUSE}))
         with open(stack.log_of("load"), "ab") as log:
             self.process = subprocess.Popen(
                 [GRPC_PYTHON, "-B", HERE / "load.py", config], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -101,6 +103,8 @@ class Campaign:
                 self.run_segment(number, segment)
                 if self.violations:
                     break
+        except Exception:  # A fault of the harness fails the campaign, and does not hide what was found before.
+            self.violations.append(f"the harness failed: {traceback.format_exc()}")
         finally:
             proxied = self.proxied()
             if self.load:
@@ -152,6 +156,7 @@ class Campaign:
         lasted = time.monotonic() - began
         answered = self.load.do("probe", seconds=RECOVER_SECONDS)["seconds"]
         self.recovery += answered.values()
+        self.load.do("trust")
         if max(answered.values()) >= RECOVER_SECONDS:
             self.violations.append(f"O3: after {'+'.join(step['kinds'])} no answer for {RECOVER_SECONDS} s: {answered}")
         self.say(f"{'+'.join(step['kinds'])}: {lasted:.1f} s, answers after {max(answered.values()):.2f} s")
@@ -163,10 +168,11 @@ class Campaign:
         began = time.monotonic()
 
         def all_terminal():
+            self.load.do("trust")
             self.load.do("drain")
             return self.stack.sql("select count(*) from runs where end_time is null") == "0"
         try:
-            wait_until("every run is terminal", all_terminal, QUIET_SECONDS, pause=0.3)
+            wait_until("every run is terminal", all_terminal, QUIET_SECONDS, pause=0.5)
         except AssertionError:
             self.say(f"not every run has come to its end in {QUIET_SECONDS} s")
         self.quiet_seconds = time.monotonic() - began
@@ -184,10 +190,22 @@ class Campaign:
             **dump.take(self.stack, self.marks), "history": self.new_history(), "final": history.read(final),
             "watchers_left": settled["left"], "trainers_left": [repr(one) for one in self.stack.trainers()],
             "crashes": self.stack.supervisor.crashes[:], "ledger": self.ledger(), "amnesty": segment["amnesty"],
-            "limits": {"active": stacks.ACTIVE_LIMIT, "holding": stacks.HOLDING_LIMIT, "overlap": stacks.OVERLAP},
-            "steps": segment["steps"]}
+            "limits": {"active": stacks.ACTIVE_LIMIT, "holding": stacks.HOLDING_LIMIT, "overlap": stacks.OVERLAP,
+                       "batches": scripted_trainer.BATCHES}, "steps": segment["steps"]}
+        for row in found["checkpoints"]:
+            row["found"] = self.look_at_checkpoint(row)
         self.stack.supervisor.crashes.clear()
         return found
+
+    def look_at_checkpoint(self, row):
+        """`whole`, also where a fault has spoiled it on purpose."""
+        if row["path"] in self.stack.spoiled:
+            return "whole"
+        try:
+            weights = (self.stack.artifacts / row["path"] / "weights.bin").read_bytes()
+        except FileNotFoundError:
+            return "gone"
+        return "whole" if weights == scripted_trainer.weights(row["run_id"], row["step"]) else "damaged"
 
     def check(self, number, segment):
         found = self.gather(segment)

@@ -181,20 +181,28 @@ def runs_do_not_go_back(segment):
 
 @checker("C3")
 def lists_are_complete(segment):
-    """A list of an owner's runs that is not full has every one acknowledged before and not deleted until after."""
+    """A list, newest first, has every run acknowledged before and not deleted until after, down to its oldest."""
+    # What is not of this segment is older than all that is.
+    places = collections.defaultdict(lambda: ("", 0), {
+        run["name"]: (run["create_time"], run["run_id"]) for run in segment["runs"]})
     acked = collections.defaultdict(list)
     for line in operations(segment, "create"):
         if line["code"] == "OK":
             acked[line["owner"]].append((line["ret"], line["run"]["name"]))
     deletes = {line["request"]["name"]: line["inv"] for line in reversed(operations(segment, "delete"))}
     for line in operations(segment, "list"):
-        if line["code"] != "OK" or line["request"]["states"] or len(line["runs"]) >= 50:
+        if line["code"] != "OK" or line["request"]["states"]:
             continue
+        listed = [places[run["name"].rpartition("/")[2]] for run in line["runs"]]
+        oldest = min(listed) if len(listed) >= line["request"]["page_size"] else ("", 0)
+        if listed != sorted(listed, reverse=True):
+            yield f"a list of {line['owner']} is not in the order of creation"
         names = {run["name"] for run in line["runs"]}
         if len(names) < len(line["runs"]):
             yield f"a list of {line['owner']} has a run twice"
         for ret, name in acked[line["owner"]]:
-            if ret < line["inv"] and name not in names and not deletes.get(name, line["ret"]) < line["ret"]:
+            newer = places[name.rpartition("/")[2]] > oldest
+            if ret < line["inv"] and newer and name not in names and not deletes.get(name, line["ret"]) < line["ret"]:
                 yield f"a list of {line['owner']} does not have {name}, acknowledged before"
 
 
@@ -458,10 +466,24 @@ def attempts_go_on_from_the_newest_checkpoint(segment):
 
 @checker("K1")
 def checkpoints_are_whole(segment):
-    """No trainer was handed a damaged checkpoint."""
+    """What is listed as a checkpoint can be read in full, and no trainer was handed a damaged one."""
+    for row in segment["checkpoints"]:
+        if row["found"] != "whole":
+            yield f"checkpoint {row['name']} of run {row['run_id']} is {row['found']}"
     for line in segment["ledger"]:
         if line["what"] == "damaged":
             yield f"attempt {line['attempt']} of run {line['run_id']} resumed from {line['folder']}"
+
+
+@checker("K2")
+def completed_runs_have_their_last_batch(segment):
+    """A run is COMPLETED only with a checkpoint of its last batch."""
+    steps = collections.defaultdict(int)
+    for row in segment["checkpoints"]:
+        steps[row["run_id"]] = max(steps[row["run_id"]], row["step"])
+    for run in segment["runs"]:
+        if run["state"] == "COMPLETED" and steps[run["run_id"]] != segment["limits"]["batches"]:
+            yield f"run {run['run_id']} is COMPLETED and its newest checkpoint is of batch {steps[run['run_id']]}"
 
 
 # ---- Operations.

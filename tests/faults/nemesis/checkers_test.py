@@ -57,7 +57,7 @@ def good():
             op("create", 10, 20, "UNAVAILABLE", {"request_id": REQUEST, "name": "r-1", "resend": False}),
             op("create", 30, 40, request={"request_id": REQUEST, "name": "r-1", "resend": True}, run=shown()),
             op("get", 50, 60, run=shown("RUNNING", 5, 2)),
-            op("list", 61, 65, request={"states": []}, runs=[shown("RUNNING", 5, 2)]),
+            op("list", 61, 65, request={"states": [], "page_size": 50}, runs=[shown("RUNNING", 5, 2)]),
             op("cancel", 70, 80, request={"names": [NAME]}, results=[
                 {"name": NAME, "status": 0, "outcome": "STOPPING", "run": shown("TERMINATING", 7, 2)}]),
             op("get", 81, 82, "NOT_FOUND", owner="bob@example.com"),
@@ -69,7 +69,7 @@ def good():
         "final": [{"uid": "u1", "name": NAME, "owner": ANN, "deleted": False, "code": "OK",
                    "events": [[seq, f"d{seq}", kind] for seq, kind in enumerate(KINDS, start=1)]}],
         "runs": [{"run_id": 1, "uid": "u1", "name": "r-1", "owner": ANN, "state": "STOPPED", "epoch": 2, "last_seq": 8,
-                  "nonce": REQUEST, "deleted": True}],
+                  "nonce": REQUEST, "deleted": True, "create_time": "2026-01-01T00:00:00"}],
         "owners": [{"owner_id": 1, "email": ANN, "active": 0, "counted": 0}],
         "events": events,
         "transitions": [transition(2, None, "PENDING", None, 0), transition(4, "PENDING", "STARTING", 0, 1, 1, 1),
@@ -86,6 +86,8 @@ def good():
                       "worker was not heard of for too long."},
                      {"run_id": 1, "epoch": 2, "ended": True, "end_reason": "Run canceled."}],
         "leases": [], "queue": [],
+        "checkpoints": [{"run_id": 1, "name": "ep1-ba2", "epoch": 1, "step": 2, "path": "runs/1/ep1-ba2",
+                         "found": "whole"}],
         "edges": [{"from_state": a, "to_state": b} for a, b in (
             ("PENDING", "STARTING"), ("STARTING", "RUNNING"), ("RUNNING", "PENDING"), ("RUNNING", "TERMINATING"),
             ("TERMINATING", "STOPPED"))],
@@ -93,7 +95,7 @@ def good():
         "watchers_left": [], "trainers_left": [], "crashes": [], "amnesty": False,
         "ledger": [{"what": "beat", "run_id": 1, "attempt": 1, "boot_ns": 5 * 10**9},
                    {"what": "start", "run_id": 1, "attempt": 2, "boot_ns": 4 * 10**9}],
-        "limits": {"active": 10, "holding": 6, "overlap": 3}}
+        "limits": {"active": 10, "holding": 6, "overlap": 3, "batches": 8}}
 
 
 def drop_run(s):
@@ -129,6 +131,12 @@ def remove(table, index):
     return lambda s: s[table].pop(index)
 
 
+def lists_in_another_order(s):
+    s["runs"].append({**s["runs"][0], "run_id": 2, "uid": "u2", "name": "r-2", "create_time": "2026-01-02T00:00:00"})
+    runs = [shown("RUNNING", 5, 2), {**shown(), "uid": "u2", "name": "workspaces/default/runs/r-2"}]
+    s["history"].append(op("list", 66, 67, request={"states": [], "page_size": 50}, runs=runs))
+
+
 def swap_events(s):
     s["history"][11], s["history"][12] = s["history"][12], s["history"][11]
 
@@ -153,8 +161,10 @@ BAD = [
     ("C2", append("history", op("get", 96, 97, run=shown("RUNNING", 8, 2)))),
     ("C2", append("history", op("get", 66, 67, run=shown("RUNNING", 4, 2)))),
     ("C2", append("history", op("get", 66, 67, run=shown("RUNNING", 5, 1)))),
-    ("C3", append("history", op("list", 66, 67, request={"states": []}, runs=[]))),
-    ("C3", append("history", op("list", 66, 67, request={"states": []}, runs=[shown("RUNNING", 5, 2)] * 2))),
+    ("C3", append("history", op("list", 66, 67, request={"states": [], "page_size": 50}, runs=[]))),
+    ("C3", append("history", op("list", 66, 67, request={"states": [], "page_size": 50},
+                                runs=[shown("RUNNING", 5, 2)] * 2))),
+    ("C3", lists_in_another_order),
     ("C4", append("transitions", transition(30, "STOPPED", "PENDING", 2, 2))),
     ("C4", change("transitions", 2, new_state="COMPLETED")),
     ("C4", remove("transitions", 3)),
@@ -190,6 +200,8 @@ BAD = [
     ("X3", change("attempts", 1, ended=False)),
     ("R1", change("events", 5, message="Resumed from checkpoint ep1-ba1.")),
     ("R1", change("events", 5, type="OTHER")),
+    ("K1", change("checkpoints", 0, found="gone")),
+    ("K2", change("runs", 0, state="COMPLETED")),
     ("K1", append("ledger", {"what": "damaged", "run_id": 1, "attempt": 2, "boot_ns": 0, "folder": "x"})),
     ("O2", append("history", op("get", 66, 67, "INTERNAL", reason="DATABASE_ERROR"))),
     ("O2", append("history", op("get", 66, 67, "ALREADY_EXISTS", reason="UNIQUE_VIOLATION"))),

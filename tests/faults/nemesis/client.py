@@ -8,11 +8,11 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 import history
+from scripted_trainer import BATCHES
 
 CALL_SECONDS = 5
 IMPATIENT_SECONDS = 0.03
 PROBE_SECONDS = 1
-BATCHES = 8
 OPTIONS = [("grpc.enable_retries", 0), ("grpc.max_reconnect_backoff_ms", 500),
            ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100),
            ("grpc.use_local_subchannel_pool", 1)]
@@ -93,7 +93,7 @@ class Client:
 
     def list(self, owner, token, states=(), page_size=50):
         request = api.ListRunsRequest(page_size=page_size, states=states)
-        return self.call("list", owner, token, "ListRuns", request, {"states": list(states)},
+        return self.call("list", owner, token, "ListRuns", request, {"states": list(states), "page_size": page_size},
                          lambda answer: {"runs": [view_of(run) for run in answer.runs]})
 
     def events(self, owner, token, name):

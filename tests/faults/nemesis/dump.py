@@ -20,6 +20,7 @@ TABLES = {
     "audit_leases": "select * from audit_leases where serial > {serial} order by serial",
     "attempts": "select run_id, epoch, worker_id, end_time is not null as ended, end_reason from run_attempts "
                 "where run_id > {run_id} order by run_id, epoch",
+    "checkpoints": "select run_id, name, epoch, step, path from checkpoints where run_id > {run_id}",
     "leases": "select run_id, epoch from leases",
     "queue": "select run_id from run_queue",
     "edges": "select from_state, to_state from run_state_edges",

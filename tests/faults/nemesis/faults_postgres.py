@@ -179,7 +179,8 @@ def pg_table_locked(world, chance):
 def pg_deadlocks(world, chance):
     """Somebody takes the locks in the wrong order again and again."""
     session = subprocess.Popen(psql_of(world.stack), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL, text=True, env=world.stack.environment)
+                               stderr=subprocess.DEVNULL, text=True,
+                               env={**world.stack.environment, "PGAPPNAME": "rival"})
     step = ("begin; set local deadlock_timeout = '5s'; select 1 from runs where end_time is null for update; "
             "select pg_sleep(0.05); select 1 from owners for update; commit;\n")
     session.stdin.write(step * chance.randint(5, 15))
@@ -187,6 +188,8 @@ def pg_deadlocks(world, chance):
     yield chance.uniform(1, 2)
     session.kill()
     session.wait()
+    # Its server process would find that out only after its statement.
+    world.stack.sql("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'rival'")
 
 
 @kind("postgres", spares_leases=True)

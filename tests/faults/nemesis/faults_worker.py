@@ -7,6 +7,7 @@ import time
 from faults import kind
 from faults_daemon import come_back, kill
 import stack as stacks
+import support
 
 PAST_THE_LEASE = stacks.REASSIGN + 1
 
@@ -115,11 +116,12 @@ def shims_killed(world, chance):
 def agent_twin(world, chance):
     """A second agent of the same name on another work_dir: the first is superseded and then takes its name back."""
     name = one_worker(chance)
-    part = world.stack.add_worker(name, work_dir=world.stack.work_dir("twin-of-" + name))
+    work_dir = world.stack.work_dir("twin-of-" + name)
+    part = world.stack.add_worker(name, work_dir=work_dir)
     part.start()
     yield chance.uniform(1.5, 3)
     part.send(signal.SIGKILL)
-    signal_all(world.stack.processes_of_worker("twin-of-" + name), signal.SIGKILL)
+    signal_all(support.processes_of(work_dir), signal.SIGKILL)
 
 
 @kind("worker")
@@ -203,12 +205,14 @@ def checkpoint_damaged(world, chance):
     """A byte of a run's newest checkpoint flips while the run changes hands."""
     lines = sorted(world.look(
         "select distinct on (run_id) r.name, c.path from checkpoints c join runs r using (run_id) "
-        "where r.state in ('RUNNING', 'PAUSED', 'PENDING') order by run_id, step desc"))
+        "where r.state in ('RUNNING', 'PAUSED') order by run_id, step desc"))
     if lines:
         name, path = chance.choice(lines).split("|")
-        flip(world.stack.artifacts / path / "weights.bin", chance)
+        world.stack.spoiled.add(path)
         signal_all([process for process in world.stack.trainers()
                     if process.environment.get("FINETUNED_RUN_NAME") == name], signal.SIGKILL)
+        # Before anybody goes on from it: what rots after it was verified, nobody can promise anything about.
+        flip(world.stack.artifacts / path / "weights.bin", chance)
     yield 0.3
 
 

@@ -5,6 +5,7 @@ What it does and how long it takes is in the run's `train_data_path`, `.../MODE/
 follow from run and step, so that whoever resumes from one sees whether it is whole. Every start, batch and end
 of a trainer is a line of the file $NEMESIS_LEDGER.
 """
+import contextlib
 import json
 import os
 import signal
@@ -12,6 +13,14 @@ import sys
 import time
 
 CHECKPOINT_BYTES = 4096
+# Of every run; load.py asks for so many.
+BATCHES = 8
+
+
+def weights(run_id, step):
+    """What a whole checkpoint holds."""
+    word = f"{run_id}:{step};".encode()
+    return (word * (CHECKPOINT_BYTES // len(word) + 1))[:CHECKPOINT_BYTES]
 
 
 class Trainer:
@@ -41,10 +50,6 @@ class Trainer:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", now)
         os.write(self.events, json.dumps({"v": 1, "ts": stamp, "type": event, **more}).encode() + b"\n")
 
-    def weights(self, step):
-        word = f"{self.env['FINETUNED_RUN_ID']}:{step};".encode()
-        return (word * (CHECKPOINT_BYTES // len(word) + 1))[:CHECKPOINT_BYTES]
-
     def resume(self):
         folder = self.env["FINETUNED_RESUME_FROM"]
         if not folder:
@@ -52,18 +57,25 @@ class Trainer:
         with open(f"{folder}/state.json", encoding="utf-8") as file:
             self.step = json.load(file)["step"]
         with open(f"{folder}/weights.bin", "rb") as file:
-            if file.read() != self.weights(self.step):
+            if file.read() != weights(self.env["FINETUNED_RUN_ID"], self.step):
                 self.ledger("damaged", folder=folder)
                 sys.exit(1)
         self.say("resumed", checkpoint=os.path.basename(folder), step=self.step, tokens=self.step * 10)
+
+    def make_folder(self, path):
+        """In the folder that is there: where the artifact root is gone, it is not made anew."""
+        for folder in (os.path.dirname(path), path):
+            with contextlib.suppress(FileExistsError):
+                if folder != self.env["FINETUNED_CHECKPOINT_DIR"]:
+                    os.mkdir(folder)
 
     def save(self):
         name, also = f"ep1-ba{self.step}", f"huggingface/ba{self.step}"
         for folder in (name, also):
             path = os.path.join(self.env["FINETUNED_CHECKPOINT_DIR"], folder)
-            os.makedirs(path, exist_ok=True)
+            self.make_folder(path)
             with open(f"{path}/weights.bin", "wb") as file:
-                file.write(self.weights(self.step))
+                file.write(weights(self.env["FINETUNED_RUN_ID"], self.step))
                 if self.mode == "half_checkpoint" and self.attempt == 1:
                     file.truncate(CHECKPOINT_BYTES // 2)
                     os.kill(os.getpid(), signal.SIGKILL)

@@ -93,6 +93,8 @@ class Stack:
         self.supervisor = Supervisor()
         self.mounted = False
         self.proxies = None
+        # Paths of checkpoints that a fault has damaged.
+        self.spoiled = set()
         self._ports = support.free_ports(40)
         self.pg_port = self.port()
         self.client_ports = {name: self.port() for name in DAEMONS}
