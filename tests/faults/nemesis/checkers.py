@@ -165,6 +165,20 @@ def asking_again_tells(segment):
 
 # ---- Reads.
 
+@checker("C1")
+def answers_show_what_was_committed(segment):
+    """Every run in every answer is one that was committed: its state and attempt are those at its last number."""
+    ids = run_ids(segment)
+    transitions = by(segment["transitions"], "run_id")
+    for _, _, run in sightings(segment):
+        rows = transitions.get(ids.get(run["uid"]), [])
+        # Of a change of state and the event that goes with it the witness may have seen the number before or after.
+        ends = [row["last_seq"] for row in rows[1:]] + [float("inf")]
+        if rows and not any((row["new_state"], row["new_epoch"]) == (run["state"], run["attempt"])
+                            and row["last_seq"] <= run["last_seq"] <= end for row, end in zip(rows, ends)):
+            yield f"{run['name']} was shown as {run['state']} of attempt {run['attempt']} at {run['last_seq']}"
+
+
 @checker("C2")
 def runs_do_not_go_back(segment):
     """In the order of real time a run's last number never falls, an attempt never falls, a terminal state stays."""

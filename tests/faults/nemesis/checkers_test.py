@@ -24,9 +24,9 @@ def op(kind, inv, ret, code="OK", request=None, **more):
             "request": request or {"name": NAME}, **more}
 
 
-def transition(serial, old, new, old_epoch, new_epoch, active=1, holding=0):
+def transition(serial, old, new, old_epoch, new_epoch, active=1, holding=0, last_seq=1):
     return {"serial": serial, "txid": serial, "run_id": 1, "owner_id": 1, "old_state": old, "new_state": new,
-            "old_epoch": old_epoch, "new_epoch": new_epoch, "last_seq": 1, "active": active, "counter": active,
+            "old_epoch": old_epoch, "new_epoch": new_epoch, "last_seq": last_seq, "active": active, "counter": active,
             "holding": holding}
 
 
@@ -72,12 +72,13 @@ def good():
                   "nonce": REQUEST, "deleted": True, "create_time": "2026-01-01T00:00:00"}],
         "owners": [{"owner_id": 1, "email": ANN, "active": 0, "counted": 0}],
         "events": events,
-        "transitions": [transition(2, None, "PENDING", None, 0), transition(4, "PENDING", "STARTING", 0, 1, 1, 1),
-                        transition(6, "STARTING", "RUNNING", 1, 1, 1, 1), transition(9, "RUNNING", "PENDING", 1, 1),
-                        transition(11, "PENDING", "STARTING", 1, 2, 1, 1),
-                        transition(13, "STARTING", "RUNNING", 2, 2, 1, 1),
-                        transition(20, "RUNNING", "TERMINATING", 2, 2, 1, 1),
-                        transition(23, "TERMINATING", "STOPPED", 2, 2, 0, 0)],
+        "transitions": [
+            transition(serial, old, new, old_epoch, new_epoch, active, holding, last_seq)
+            for serial, old, new, old_epoch, new_epoch, active, holding, last_seq in (
+                (2, None, "PENDING", None, 0, 1, 0, 1), (4, "PENDING", "STARTING", 0, 1, 1, 1, 1),
+                (6, "STARTING", "RUNNING", 1, 1, 1, 1, 2), (9, "RUNNING", "PENDING", 1, 1, 1, 0, 4),
+                (11, "PENDING", "STARTING", 1, 2, 1, 1, 4), (13, "STARTING", "RUNNING", 2, 2, 1, 1, 5),
+                (20, "RUNNING", "TERMINATING", 2, 2, 1, 1, 7), (23, "TERMINATING", "STOPPED", 2, 2, 0, 0, 8))],
         "audit_events": [audited(serial, seq, epoch, kind) for serial, seq, kind, epoch in
                          zip((1, 5, 7, 8, 12, 14, 15, 22), range(1, 9), KINDS, EPOCHS)],
         "audit_leases": [{"serial": 3, "run_id": 1, "epoch": 1, "change": "INSERT"},
@@ -158,6 +159,9 @@ BAD = [
     ("D4", append("history", op("create", 50, 60, "INVALID_ARGUMENT", {"request_id": REQUEST},
                                 reason="REQUEST_ID_REUSED"))),
     ("D4", drop_run),
+    ("C1", append("history", op("get", 96, 97, run=shown("PENDING", 6, 1)))),
+    ("C1", append("history", op("get", 96, 97, run=shown("RUNNING", 5, 1)))),
+    ("C1", append("history", op("get", 96, 97, run=shown("RUNNING", 8, 2)))),
     ("C2", append("history", op("get", 96, 97, run=shown("RUNNING", 8, 2)))),
     ("C2", append("history", op("get", 66, 67, run=shown("RUNNING", 4, 2)))),
     ("C2", append("history", op("get", 66, 67, run=shown("RUNNING", 5, 1)))),
