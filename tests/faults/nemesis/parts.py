@@ -30,6 +30,7 @@ class Part:
         self.process = None
         self.wanted = False
         self.starts = 0
+        self.pids = []
         self.ended_at = 0.0
         self.killed = False
 
@@ -50,6 +51,7 @@ class Part:
                 list(map(str, self.argv)), env={**self.env, **self.extra_env}, stdin=subprocess.DEVNULL, stdout=log,
                 stderr=log, preexec_fn=lambda: die_with_parent(self.death_signal), **as_user)
         self.starts += 1
+        self.pids.append(self.process.pid)
         self.killed = False
 
     def send(self, number):

@@ -268,6 +268,10 @@ class Stack:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
         wait_until("nothing is left", lambda: not self.processes(), 15)
+        for pid in (pid for part in self.supervisor.parts.values() for pid in part.pids):
+            # Of libfaketime, which cleans up only after who ends by itself.
+            for name in (f"faketime_shm_{pid}", f"sem.faketime_sem_{pid}"):
+                pathlib.Path("/dev/shm", name).unlink(missing_ok=True)
         for name in DISKS if self.mounted else ():
             subprocess.run(["umount", "-l", self.folder / name], check=False)
         return left
