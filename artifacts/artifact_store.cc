@@ -16,7 +16,7 @@
 namespace finetuned {
 namespace {
 
-constexpr char kNonceFolder[] = ".finetuned/nonces/";
+constexpr char kNonceFolder[] = ".finetuned/nonces";
 constexpr int64_t kMaxNonceBytes = 4096;
 
 absl::StatusOr<ArtifactStore::Entry> Describe(int folder, const std::string& name) {
@@ -130,17 +130,26 @@ absl::Status ArtifactStore::MakeFolder(std::string_view path) const {
 
 absl::Status ArtifactStore::WriteNonce(const std::string& name, std::string_view nonce) const {
   FT_RETURN_IF_ERROR(CheckNonceName(name));
-  return Put(kNonceFolder + name, nonce);
+  return Put(std::string(kNonceFolder) + "/" + name, nonce);
 }
 
 absl::StatusOr<std::string> ArtifactStore::ReadNonce(const std::string& name) const {
   FT_RETURN_IF_ERROR(CheckNonceName(name));
-  return Get(kNonceFolder + name, kMaxNonceBytes);
+  return Get(std::string(kNonceFolder) + "/" + name, kMaxNonceBytes);
 }
 
 absl::Status ArtifactStore::DeleteNonce(const std::string& name) const {
   FT_RETURN_IF_ERROR(CheckNonceName(name));
-  return Delete(kNonceFolder + name);
+  return Delete(std::string(kNonceFolder) + "/" + name);
+}
+
+absl::Status ArtifactStore::CheckMounted() const {
+  const absl::StatusOr<Entry> folder = Head(kNonceFolder);
+  if (!absl::IsNotFound(folder.status())) return folder.status();
+  return UnavailableError("ARTIFACT_ROOT_NOT_MOUNTED",
+                          "the artifact root " + root_ + " has no " + kNonceFolder +
+                              ", which is made when a worker opens its session: is it mounted?",
+                          absl::Seconds(1));
 }
 
 absl::Status ArtifactStore::WritePointer(std::string_view checkpoints,

@@ -62,6 +62,11 @@ class ArtifactStore {
   absl::StatusOr<std::string> ReadNonce(const std::string& name) const;
   absl::Status DeleteNonce(const std::string& name) const;
 
+  // Whether the root is one that a nonce was ever written to. UNAVAILABLE for another: of a
+  // filesystem that is not mounted the empty mount point is left, where writing goes well and
+  // everything is absent.
+  absl::Status CheckMounted() const;
+
   // Points the text file `latest` in the folder `checkpoints` at a checkpoint, atomically. The
   // content is `target`, a path relative to `checkpoints`, without a newline.
   absl::Status WritePointer(std::string_view checkpoints, const std::string& target) const;

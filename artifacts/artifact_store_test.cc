@@ -125,6 +125,14 @@ TEST_F(ArtifactStoreTest, AFifoIsRefusedAndDoesNotBlock) {
   EXPECT_TRUE(absl::IsInvalidArgument(store_->Get("fifo", 10).status()));
 }
 
+TEST_F(ArtifactStoreTest, ARootThatNoNonceWasWrittenToIsNotMounted) {
+  EXPECT_TRUE(absl::IsUnavailable(store_->CheckMounted()));
+  ASSERT_TRUE(store_->WriteNonce("n-1", "secret").ok());
+  ASSERT_TRUE(store_->DeleteNonce("n-1").ok());
+  EXPECT_TRUE(store_->CheckMounted().ok());
+  EXPECT_TRUE(absl::IsUnavailable(ArtifactStore("/nowhere").CheckMounted()));
+}
+
 TEST_F(ArtifactStoreTest, ANonceIsReadBackAndItsNameCannotBeAPath) {
   ASSERT_TRUE(store_->WriteNonce("n-1_a", "secret").ok());
   EXPECT_EQ(*store_->ReadNonce("n-1_a"), "secret");

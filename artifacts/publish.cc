@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "absl/strings/str_cat.h"
+#include "artifacts/artifact_file.h"
 #include "artifacts/beneath.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -26,11 +28,26 @@ bool AreSame(const std::vector<Manifest::File>& a, const std::vector<Manifest::F
       });
 }
 
+absl::StatusOr<std::string> HashFile(const ArtifactFile& file, const std::function<bool()>& go_on) {
+  constexpr size_t kPieceBytes = 1 << 20;
+  Sha256Stream sha256;
+  for (int64_t offset = 0; offset < file.size_bytes();) {
+    if (!go_on()) return absl::CancelledError("not wanted any more");
+    FT_ASSIGN_OR_RETURN(const std::string piece, file.Read(offset, kPieceBytes));
+    // It has become shorter.
+    if (piece.empty()) break;
+    sha256.Add(piece);
+    offset += static_cast<int64_t>(piece.size());
+  }
+  return sha256.Hex();
+}
+
 absl::StatusOr<Published> Recover(const ArtifactStore& store, const PublishRequest& request,
                                   const absl::Status& staging_status) {
   absl::StatusOr<Published> published = ReadPublished(store, request.target);
   if (!published.ok() || published->manifest.source != request.staging) return staging_status;
-  FT_RETURN_IF_ERROR(VerifyPublished(store, request.target, published->manifest));
+  FT_RETURN_IF_ERROR(
+      VerifyPublished(store, request.target, published->manifest, [] { return true; }));
   return published;
 }
 
@@ -93,11 +110,22 @@ absl::StatusOr<Published> ReadPublished(const ArtifactStore& store, const std::s
 }
 
 absl::Status VerifyPublished(const ArtifactStore& store, const std::string& target,
-                             const Manifest& manifest) {
-  FT_ASSIGN_OR_RETURN(const std::vector<Manifest::File> files,
-                      HashAndSyncTree(store.root(), target));
-  if (!AreSame(files, manifest.files)) {
-    return absl::DataLossError("the folder does not match its manifest: " + target);
+                             const Manifest& manifest, const std::function<bool()>& go_on) {
+  for (const Manifest::File& file : manifest.files) {
+    const std::string path = target + "/" + file.path;
+    const absl::StatusOr<ArtifactFile> opened = ArtifactFile::Open(store.root(), path);
+    if (absl::IsNotFound(opened.status()) || absl::IsInvalidArgument(opened.status())) {
+      return absl::DataLossError(absl::StrCat(path, " is in the manifest and not there"));
+    }
+    FT_RETURN_IF_ERROR(opened.status());
+    if (opened->size_bytes() != file.size_bytes) {
+      return absl::DataLossError(absl::StrCat(path, " has ", opened->size_bytes(),
+                                              " bytes, in the manifest ", file.size_bytes));
+    }
+    FT_ASSIGN_OR_RETURN(const std::string sha256, HashFile(*opened, go_on));
+    if (sha256 != file.sha256) {
+      return absl::DataLossError(absl::StrCat(path, " does not match the manifest"));
+    }
   }
   return absl::OkStatus();
 }

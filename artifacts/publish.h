@@ -47,9 +47,10 @@ absl::StatusOr<Published> PublishFolder(const ArtifactStore& store, const Publis
 // The manifest of a published folder. NOT_FOUND without one.
 absl::StatusOr<Published> ReadPublished(const ArtifactStore& store, const std::string& target);
 
-// Reads every file of a published folder and compares. DATA_LOSS when one is absent, other or too
-// many.
+// Reads every file that the manifest of a published folder has, and compares. What lies beside them
+// does not matter. `go_on` is asked between pieces. DATA_LOSS when a file is absent or another;
+// CANCELLED when `go_on` says no; others as ArtifactStore.
 absl::Status VerifyPublished(const ArtifactStore& store, const std::string& target,
-                             const Manifest& manifest);
+                             const Manifest& manifest, const std::function<bool()>& go_on);
 
 }  // namespace finetuned

@@ -64,6 +64,30 @@ TEST_F(PublishTest, ADamagedPublishedFolderIsNotConfirmed) {
   EXPECT_TRUE(absl::IsDataLoss(PublishFolder(*store_, Request("s1/ep1-ba5", 1)).status()));
 }
 
+TEST_F(PublishTest, OnlyWhatTheManifestHasIsVerified) {
+  Stage("s1/ep1-ba5", "w1");
+  const auto published = PublishFolder(*store_, Request("s1/ep1-ba5", 1));
+  ASSERT_TRUE(published.ok());
+  const std::string target = "run/checkpoints/ep1-ba5";
+  const auto verify = [&](bool go_on = true) {
+    return VerifyPublished(*store_, target, published->manifest, [=] { return go_on; });
+  };
+  EXPECT_TRUE(verify().ok());
+  EXPECT_TRUE(absl::IsCancelled(verify(false)));
+  // Somebody's notes, and a link.
+  ASSERT_TRUE(store_->Put(target + "/notes.txt", "the best so far").ok());
+  ASSERT_EQ(symlink("/etc", (store_->root() + "/" + target + "/link").c_str()), 0);
+  EXPECT_TRUE(verify().ok());
+  ASSERT_TRUE(store_->Put(target + "/weights", "w2").ok());
+  EXPECT_TRUE(absl::IsDataLoss(verify()));
+  ASSERT_TRUE(store_->Put(target + "/weights", "w1 and more").ok());
+  EXPECT_TRUE(absl::IsDataLoss(verify()));
+  ASSERT_TRUE(store_->Delete(target + "/weights").ok());
+  EXPECT_TRUE(absl::IsDataLoss(verify()));
+  ASSERT_EQ(symlink("/etc/passwd", (store_->root() + "/" + target + "/weights").c_str()), 0);
+  EXPECT_TRUE(absl::IsDataLoss(verify()));
+}
+
 TEST_F(PublishTest, ALaterAttemptReplacesAnEarlierOneAndNeverTheOtherWayRound) {
   Stage("s1/ep1-ba5", "w1");
   Stage("s2/ep1-ba5", "w2");

@@ -160,15 +160,26 @@ void Attempt::StartTrainer() {
   }
 }
 
-absl::Status Attempt::CheckResumeFrom() const {
-  if (lease_.resume_from().empty()) return absl::OkStatus();
+bool Attempt::MayStart() const {
+  MutexLock lock(mutex_);
+  return !detaching_ && phase_ != AttemptPhase::kAbandoned &&
+         notes_.stop == v1::STOP_KIND_UNSPECIFIED;
+}
+
+absl::Status Attempt::CheckResumeFrom() {
+  if (lease_.resume_from().empty() || resume_checked_) return absl::OkStatus();
+  FT_RETURN_IF_ERROR(options_.store->CheckMounted());
   const absl::StatusOr<Published> published = ReadPublished(*options_.store, lease_.resume_from());
   const absl::Status status =
-      published.ok() ? VerifyPublished(*options_.store, lease_.resume_from(), published->manifest)
+      published.ok() ? VerifyPublished(*options_.store, lease_.resume_from(), published->manifest,
+                                       [this] { return MayStart(); })
                      : published.status();
-  if (!absl::IsNotFound(status) && !absl::IsInvalidArgument(status)) return status;
-  // Of a filesystem that is not mounted everything is absent.
-  FT_RETURN_IF_ERROR(options_.store->Head(lease_.artifact_path()).status());
+  resume_checked_ = status.ok();
+  if (!absl::IsNotFound(status) && !absl::IsInvalidArgument(status) && !absl::IsDataLoss(status)) {
+    return status;
+  }
+  // Perhaps it has gone away meanwhile.
+  FT_RETURN_IF_ERROR(options_.store->CheckMounted());
   return absl::DataLossError(status.message());
 }
 

@@ -97,7 +97,8 @@ class Attempt {
   bool StoreEnd(const v1::AttemptEnd& end) ABSL_LOCKS_EXCLUDED(mutex_);
   // Whether the checkpoint to go on from is what was published. Reads all of it. DATA_LOSS when it
   // is not; other errors may pass.
-  absl::Status CheckResumeFrom() const;
+  absl::Status CheckResumeFrom() ABSL_LOCKS_EXCLUDED(mutex_);
+  bool MayStart() const ABSL_LOCKS_EXCLUDED(mutex_);
   // Ends the attempt of a trainer that was never started.
   void EndWithoutTrainer(const AttemptNotes& notes, const std::string& why);
   void EndUnstarted(const v1::AttemptEnd& end, const std::string& why);
@@ -145,6 +146,8 @@ class Attempt {
   std::optional<absl::Duration> looked_;
   // Since when starting the trainer has failed.
   std::optional<absl::Duration> start_fails_since_;
+  // It is read once, however often the start is tried.
+  bool resume_checked_ = false;
 
   mutable Mutex mutex_;
   CondVar wake_;

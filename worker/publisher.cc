@@ -55,6 +55,7 @@ std::string Publisher::StagingPath(const v1::Lease& lease) {
 absl::StatusOr<v1::RunEvent> Publisher::Publish(const v1::Lease& lease, const CheckpointLine& line,
                                                 const std::function<bool()>& may_publish) const {
   FT_RETURN_IF_ERROR(CheckNames(line));
+  FT_RETURN_IF_ERROR(store_.CheckMounted());
   const std::string staging = StagingPath(lease);
   const std::string& target = lease.checkpoints_path();
   v1::RunEvent event;
@@ -99,6 +100,7 @@ absl::StatusOr<v1::ModelFiles> Publisher::Register(const v1::Lease& lease,
   const auto staging_of = [&](int64_t epoch) {
     return Join(lease.artifact_path(), "attempts/" + std::to_string(epoch) + "/register");
   };
+  FT_RETURN_IF_ERROR(store_.CheckMounted());
   PublishRequest request;
   request.staging = staging_of(lease.attempt().epoch());
   request.target = lease.register_path();

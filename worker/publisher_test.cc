@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "absl/strings/match.h"
+
 #include "worker/test_support.h"
 
 namespace finetuned {
@@ -15,6 +17,9 @@ class PublisherTest : public ::testing::Test {
     lease_.set_artifact_path("runs/7");
     lease_.set_checkpoints_path("runs/7/checkpoints");
     lease_.mutable_spec()->set_save_num_to_keep(2);
+    // As an agent that has opened its session.
+    EXPECT_TRUE(store_.WriteNonce("n", "secret").ok());
+    EXPECT_TRUE(store_.DeleteNonce("n").ok());
   }
   CheckpointLine Stage(int batch) {
     CheckpointLine line;
@@ -67,6 +72,20 @@ TEST_F(PublisherTest, ANameThatIsNotACheckpointsIsRefused) {
     line.huggingface = name;
     EXPECT_TRUE(absl::IsInvalidArgument(publisher_.Publish(lease_, line, yes_).status())) << name;
   }
+}
+
+// Of a file server that is gone the mount point is left, and a trainer makes its folders there.
+TEST_F(PublisherTest, NothingIsPublishedIntoAnEmptyMountPoint) {
+  lease_.set_register_path("models/a.b.c/r7");
+  const CheckpointLine line = Stage(50);
+  ASSERT_TRUE(store_.Delete(".finetuned").ok());
+  const absl::Status status = publisher_.Publish(lease_, line, yes_).status();
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), "is it mounted?")) << status;
+  EXPECT_TRUE(absl::IsNotFound(store_.Head("runs/7/checkpoints").status()));
+  EXPECT_TRUE(absl::IsUnavailable(publisher_.Register(lease_, "ep1-ba50", yes_, yes_).status()));
+  ASSERT_TRUE(store_.WriteNonce("n", "secret").ok());
+  EXPECT_TRUE(publisher_.Publish(lease_, line, yes_).ok());
 }
 
 TEST_F(PublisherTest, WeightsAreRegisteredOnceHoweverOftenItIsAsked) {
