@@ -81,6 +81,12 @@ absl::Status FillScheduling(const CreateFlags& flags, v1::RunSpec& spec) {
     spec.mutable_scheduling()->set_priority(priority);
   }
   if (flags.max_retries) spec.mutable_scheduling()->set_max_retries(*flags.max_retries);
+  if (flags.max_queue_time == "none") {
+    if (spec.has_scheduling()) spec.mutable_scheduling()->clear_max_queue_time();
+  } else if (flags.max_queue_time) {
+    FT_ASSIGN_OR_RETURN(const absl::Duration limit, ParseDuration(*flags.max_queue_time));
+    *spec.mutable_scheduling()->mutable_max_queue_time() = ToProtoDuration(limit);
+  }
   if (flags.max_run_time == "none") {
     if (spec.has_scheduling()) spec.mutable_scheduling()->clear_max_run_time();
   } else if (flags.max_run_time) {

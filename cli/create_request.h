@@ -41,6 +41,7 @@ struct CreateFlags {
   std::optional<std::string> priority;
   std::optional<int32_t> max_retries;
   std::optional<std::string> max_run_time;
+  std::optional<std::string> max_queue_time;
   std::vector<std::string> labels;
 };
 

@@ -55,6 +55,7 @@ CreateFlags EveryFlag() {
   flags.priority = "low";
   flags.max_retries = 2;
   flags.max_run_time = "2h";
+  flags.max_queue_time = "3h";
   flags.labels = {"team=a", "note=x=y", "empty="};
   return flags;
 }

@@ -132,15 +132,25 @@ Check CheckWorkers(const v1::ListWorkersResponse& workers) {
   int online = 0;
   int draining = 0;
   int silent = 0;
+  int quarantined = 0;
   for (const v1::Worker& worker : workers.workers()) {
     if (worker.state() == v1::Worker::ONLINE) ++online;
     if (worker.state() == v1::Worker::DRAINING) ++draining;
     if (worker.state() == v1::Worker::SUSPECT) ++silent;
+    if (worker.state() == v1::Worker::QUARANTINED) ++quarantined;
   }
   std::string detail = absl::StrCat(online, " of ", workers.workers_size(), " online");
   if (draining > 0) absl::StrAppend(&detail, ", ", draining, " draining");
   if (silent > 0) absl::StrAppend(&detail, ", ", silent, " not heard of for over a minute");
-  if (online > 0 && silent == 0) return {"workers", Result::kOk, detail + ".", "", ""};
+  if (quarantined > 0) absl::StrAppend(&detail, ", ", quarantined, " in quarantine");
+  if (online > 0 && silent == 0 && quarantined == 0) {
+    return {"workers", Result::kOk, detail + ".", "", ""};
+  }
+  if (online > 0 && quarantined > 0) {
+    return {"workers", Result::kWarning, detail + ".",
+            "A worker that loses one attempt after the other gets none for a while.",
+            "finetune worker list   (then look at its host)"};
+  }
   return {"workers", Result::kWarning, detail + ".",
           online == 0 ? "Runs are taken and wait until a worker is there."
                       : "Runs of a worker that stays silent start again on another one.",

@@ -130,6 +130,10 @@ void AddUpdate(Grammar& grammar, CLI::App& parent, const std::string& name) {
       ->group(group);
   command->add_option("--max-run-time", flags->max_run_time, "Wall-clock limit, e.g. 2h, or none")
       ->group(group);
+  command
+      ->add_option("--max-queue-time", flags->max_queue_time,
+                   "Fail the run unless it has started by then, e.g. 2h, or none")
+      ->group(group);
   command->add_option("--etag", flags->etag,
                       "Change only the run that has this etag, of `run get -o json`");
   Bind(grammar, command, flags, &UpdateRun);

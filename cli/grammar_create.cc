@@ -83,6 +83,10 @@ void AddSpecFlags(CLI::App* command, CreateFlags& f) {
   command->add_option("--priority", f.priority, "high, auto, low or lowest")->group("Scheduling");
   command->add_option("--max-retries", f.max_retries, "Retries of a failed trainer")
       ->group("Scheduling");
+  command
+      ->add_option("--max-queue-time", f.max_queue_time,
+                   "Fail the run unless it has started by then, e.g. 2h, or none")
+      ->group("Scheduling");
   command->add_option("--max-run-time", f.max_run_time, "Wall-clock limit, e.g. 2h, or none")
       ->group("Scheduling");
 }

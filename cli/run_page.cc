@@ -96,6 +96,9 @@ void AddSpec(const v1::Run& run, KeyValues& page) {
   if (spec.scheduling().has_max_run_time()) {
     page.Add("Time limit", HumanDuration(FromProtoDuration(spec.scheduling().max_run_time())));
   }
+  if (spec.scheduling().has_max_queue_time()) {
+    page.Add("Queue limit", HumanDuration(FromProtoDuration(spec.scheduling().max_queue_time())));
+  }
 }
 
 void AddFailure(const v1::Failure& failure, KeyValues& page) {

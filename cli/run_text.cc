@@ -172,6 +172,12 @@ std::string WaitSentence(const v1::Wait& wait) {
     case v1::Wait::ABOUT_TO_START: return "A worker has room and takes the run next." + place;
     case v1::Wait::HOLDING_LIMIT:
       return "You hold as many workers as you may; the run starts when one of yours ends." + place;
+    case v1::Wait::RETRY_DELAY:
+      return "Attempts were lost one after the other; the next is tried after a while.";
+    case v1::Wait::WORKERS_IN_QUARANTINE:
+      return "The workers that are large enough are in quarantine, because they have lost one "
+             "attempt after the other; see `finetune worker list`." +
+             place;
     default: return "Waiting for a worker." + place;
   }
 }
@@ -179,6 +185,8 @@ std::string WaitSentence(const v1::Wait& wait) {
 std::string FailureAdvice(const v1::Failure& failure) {
   switch (failure.attribution()) {
     case v1::Failure::USER: return "Correct the data or the arguments and create the run again.";
+    case v1::Failure::DATA: return "Correct the data and create the run again.";
+    case v1::Failure::PREEMPTED: return "It was stopped in favour of something else.";
     case v1::Failure::INTERNAL:
       return "The trainer itself failed: read its log, and create the run again with "
              "--max-retries if it may pass.";

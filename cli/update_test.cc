@@ -58,6 +58,8 @@ class Update : public App {
         to.set_priority(from.priority());
       } else if (path == "spec.scheduling.max_retries") {
         to.set_max_retries(from.max_retries());
+      } else if (path == "spec.scheduling.max_queue_time") {
+        *to.mutable_max_queue_time() = from.max_queue_time();
       } else if (from.has_max_run_time()) {
         *to.mutable_max_run_time() = from.max_run_time();
       } else {
@@ -123,7 +125,9 @@ TEST_F(Update, SendsOnlyWhatChangesAndReadsNothingForIt) {
 
 TEST_F(Update, SaysWhatItCouldChangeAndRefusesWhatItCannotRead) {
   const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
-      {{}, "give --label, --remove-label, --priority, --max-retries or --max-run-time."},
+      {{},
+       "give --label, --remove-label, --priority, --max-retries, --max-run-time "
+       "or --max-queue-time."},
       {{"--etag", "e1"}, "There is nothing to change"},
       {{"--label", "x"}, "--label is `x`; write it as key=value."},
       {{"--remove-label", "x=1"}, "--remove-label is `x=1`; give the key alone."},

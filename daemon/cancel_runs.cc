@@ -135,7 +135,7 @@ absl::Status CancelAll(const ServiceCore& core, const Identity& caller,
 grpc::ServerUnaryReactor* RunService::CancelRuns(grpc::CallbackServerContext* context,
                                                  const v1::CancelRunsRequest* request,
                                                  v1::CancelRunsResponse* response) {
-  return HandleUnary(core_.call, context, Method("CancelRuns"),
+  return HandleUnary(core_.changes, context, Method("CancelRuns"),
                      [=](const Identity& caller, const Done& done) {
                        done(CancelAll(core_, caller, *request, response));
                      });

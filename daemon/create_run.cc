@@ -69,6 +69,8 @@ NewRun ToNewRun(const ValidRun& valid, const v1::CreateRunRequest& request, cons
   run.source_run_id = valid.source_run_id;
   run.labels_json = nlohmann::json(valid.labels).dump();
   run.max_retries = valid.spec.scheduling().max_retries();
+  run.max_queue_seconds =
+      absl::ToInt64Seconds(FromProtoDuration(valid.spec.scheduling().max_queue_time()));
   run.max_run_seconds =
       absl::ToInt64Seconds(FromProtoDuration(valid.spec.scheduling().max_run_time()));
   run.checkpoints_kept = valid.spec.save_num_to_keep();

@@ -10,6 +10,9 @@
 namespace finetuned {
 namespace {
 
+// Of a time that grows with each failure.
+constexpr absl::Duration kLongestGrowing = absl::Hours(24 * 30);
+
 absl::Status Bad(const std::string& what) {
   return MakeError(absl::StatusCode::kInvalidArgument, "BAD_CONFIG", what);
 }
@@ -69,6 +72,19 @@ absl::Status CheckHub(const config::v1::DaemonHub& hub) {
   return absl::OkStatus();
 }
 
+// A time that doubles from its first value to its longest.
+absl::Status CheckGrowing(const google::protobuf::Duration& first, const std::string& name,
+                          const google::protobuf::Duration& longest) {
+  const bool valid = IsValid(first) && IsValid(longest);
+  if (valid && FromProtoDuration(first) > absl::ZeroDuration() &&
+      FromProtoDuration(first) <= FromProtoDuration(longest) &&
+      FromProtoDuration(longest) <= kLongestGrowing) {
+    return absl::OkStatus();
+  }
+  return Bad(absl::StrCat(name, ": must be more than 0 and at most longest_", name,
+                          ", which may be 30 days"));
+}
+
 }  // namespace
 
 CertificateFiles FilesOf(const config::v1::ServerTls& tls) {
@@ -80,6 +96,24 @@ QuotaLimits QuotaLimitsOf(const config::v1::DaemonConfig& config) {
   limits.active = config.active_runs_limit();
   if (config.has_holding_runs_limit()) limits.holding = config.holding_runs_limit();
   return limits;
+}
+
+RetryLimits RetryLimitsOf(const config::v1::DaemonConfig& config) {
+  RetryLimits limits;
+  limits.infrastructure = config.infrastructure_retries();
+  limits.stalls = config.stall_retries();
+  limits.worker_losses = config.worker_losses_limit();
+  limits.first_delay = FromProtoDuration(config.retry_delay_duration());
+  limits.longest_delay = FromProtoDuration(config.longest_retry_delay_duration());
+  return limits;
+}
+
+QuarantinePolicy QuarantinePolicyOf(const config::v1::DaemonConfig& config) {
+  QuarantinePolicy policy;
+  policy.losses = config.quarantine_losses();
+  policy.first = FromProtoDuration(config.quarantine_duration());
+  policy.longest = FromProtoDuration(config.longest_quarantine_duration());
+  return policy;
 }
 
 LeaseTimes LeaseTimesOf(const config::v1::LeaseConfig& config) {
@@ -123,10 +157,37 @@ absl::Status PrepareDaemonConfig(config::v1::DaemonConfig* config) {
       (config->holding_runs_limit() < 1 || config->holding_runs_limit() > 100000)) {
     return Bad("holding_runs_limit: must be from 1 to 100000; leave it out for no limit");
   }
-  if (!config->has_infrastructure_retries()) config->set_infrastructure_retries(10);
+  const RetryLimits retries;
+  if (!config->has_infrastructure_retries()) {
+    config->set_infrastructure_retries(retries.infrastructure);
+  }
   if (config->infrastructure_retries() < 0 || config->infrastructure_retries() > 1000) {
     return Bad("infrastructure_retries: must be from 0 to 1000");
   }
+  if (!config->has_stall_retries()) config->set_stall_retries(retries.stalls);
+  if (config->stall_retries() < 0 || config->stall_retries() > 1000) {
+    return Bad("stall_retries: must be from 0 to 1000");
+  }
+  if (!config->has_worker_losses_limit()) {
+    config->set_worker_losses_limit(retries.worker_losses);
+  }
+  if (config->worker_losses_limit() < 0 || config->worker_losses_limit() > 1000) {
+    return Bad("worker_losses_limit: must be from 0 to 1000; 0 for never");
+  }
+  Default(config->mutable_retry_delay_duration(), retries.first_delay);
+  Default(config->mutable_longest_retry_delay_duration(), retries.longest_delay);
+  FT_RETURN_IF_ERROR(CheckGrowing(config->retry_delay_duration(), "retry_delay_duration",
+                                  config->longest_retry_delay_duration()));
+  const QuarantinePolicy quarantine;
+  if (!config->has_quarantine_losses()) config->set_quarantine_losses(quarantine.losses);
+  if (config->quarantine_losses() < 0 || config->quarantine_losses() > kQuarantineHistory) {
+    return Bad(
+        absl::StrCat("quarantine_losses: must be from 0 to ", kQuarantineHistory, "; 0 for never"));
+  }
+  Default(config->mutable_quarantine_duration(), quarantine.first);
+  Default(config->mutable_longest_quarantine_duration(), quarantine.longest);
+  FT_RETURN_IF_ERROR(CheckGrowing(config->quarantine_duration(), "quarantine_duration",
+                                  config->longest_quarantine_duration()));
   if (config->read_connections() == 0) config->set_read_connections(4);
   if (config->read_connections() < 1 || config->read_connections() > 64) {
     return Bad("read_connections: must be from 1 to 64");

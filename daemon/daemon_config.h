@@ -5,6 +5,8 @@
 #include "db/admission.h"
 #include "finetuned/config/v1/config.pb.h"
 #include "queue/lease.h"
+#include "queue/quarantine.h"
+#include "queue/retry_policy.h"
 
 namespace finetuned {
 
@@ -13,6 +15,8 @@ namespace finetuned {
 absl::Status PrepareDaemonConfig(config::v1::DaemonConfig* config);
 
 QuotaLimits QuotaLimitsOf(const config::v1::DaemonConfig& config);
+RetryLimits RetryLimitsOf(const config::v1::DaemonConfig& config);
+QuarantinePolicy QuarantinePolicyOf(const config::v1::DaemonConfig& config);
 LeaseTimes LeaseTimesOf(const config::v1::LeaseConfig& config);
 
 CertificateFiles FilesOf(const config::v1::ServerTls& tls);

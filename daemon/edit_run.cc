@@ -9,7 +9,8 @@ namespace finetuned {
 namespace {
 
 constexpr char kEditable[] =
-    "labels, spec.scheduling.priority, spec.scheduling.max_retries, spec.scheduling.max_run_time";
+    "labels, spec.scheduling.priority, spec.scheduling.max_retries, spec.scheduling.max_run_time, "
+    "spec.scheduling.max_queue_time";
 // Of an etag or a path that is shown.
 constexpr size_t kMaxShown = 64;
 
@@ -33,6 +34,11 @@ absl::StatusOr<RunEdit> EditOf(const v1::UpdateRunRequest& request, const Identi
     } else if (path == "spec.scheduling.max_retries") {
       scheduling.set_max_retries(wanted.max_retries());
       edit.max_retries = wanted.max_retries();
+    } else if (path == "spec.scheduling.max_queue_time") {
+      if (wanted.has_max_queue_time()) {
+        *scheduling.mutable_max_queue_time() = wanted.max_queue_time();
+      }
+      edit.max_queue_seconds = wanted.max_queue_time().seconds();
     } else if (path == "spec.scheduling.max_run_time") {
       if (wanted.has_max_run_time()) *scheduling.mutable_max_run_time() = wanted.max_run_time();
       edit.max_run_seconds = wanted.max_run_time().seconds();
@@ -83,7 +89,7 @@ absl::StatusOr<int64_t> FindOwnRun(const ServiceCore& core, const Identity& call
 grpc::ServerUnaryReactor* RunService::UpdateRun(grpc::CallbackServerContext* context,
                                                 const v1::UpdateRunRequest* request,
                                                 v1::Run* response) {
-  return HandleUnary(core_.call, context, Method("UpdateRun"),
+  return HandleUnary(core_.changes, context, Method("UpdateRun"),
                      [=](const Identity& caller, const Done& done) {
                        done(Update(core_, caller, *request, response));
                      });
@@ -92,7 +98,7 @@ grpc::ServerUnaryReactor* RunService::UpdateRun(grpc::CallbackServerContext* con
 grpc::ServerUnaryReactor* RunService::DeleteRun(grpc::CallbackServerContext* context,
                                                 const v1::DeleteRunRequest* request,
                                                 google::protobuf::Empty*) {
-  return HandleUnary(core_.call, context, Method("DeleteRun"),
+  return HandleUnary(core_.changes, context, Method("DeleteRun"),
                      [=](const Identity& caller, const Done& done) {
                        const auto run_id = FindOwnRun(core_, caller, request->name());
                        if (!run_id.ok()) return done(run_id.status());

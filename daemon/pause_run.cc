@@ -55,7 +55,7 @@ absl::Status Resume(const ServiceCore& core, const Identity& caller,
 grpc::ServerUnaryReactor* RunService::PauseRun(grpc::CallbackServerContext* context,
                                                const v1::PauseRunRequest* request,
                                                v1::Run* response) {
-  return HandleUnary(core_.call, context, Method("PauseRun"),
+  return HandleUnary(core_.changes, context, Method("PauseRun"),
                      [=](const Identity& caller, const Done& done) {
                        done(Pause(core_, caller, *request, response));
                      });
@@ -64,7 +64,7 @@ grpc::ServerUnaryReactor* RunService::PauseRun(grpc::CallbackServerContext* cont
 grpc::ServerUnaryReactor* RunService::ResumeRun(grpc::CallbackServerContext* context,
                                                 const v1::ResumeRunRequest* request,
                                                 v1::Run* response) {
-  return HandleUnary(core_.call, context, Method("ResumeRun"),
+  return HandleUnary(core_.changes, context, Method("ResumeRun"),
                      [=](const Identity& caller, const Done& done) {
                        done(Resume(core_, caller, *request, response));
                      });

@@ -25,13 +25,21 @@ absl::Status AddWait(const ServiceCore& core, const Run& run, v1::Run* proto) {
   FT_ASSIGN_OR_RETURN(const std::vector<StoredWorker> workers, core.reader->ListWorkers());
   std::vector<WorkerRoom> rooms;
   for (const StoredWorker& worker : workers) {
-    if (IsOnline(worker)) rooms.push_back({worker.capacity, FreeOf(worker)});
+    if (!IsOnline(worker)) continue;
+    rooms.push_back({worker.capacity, FreeOf(worker), InQuarantine(worker)});
   }
-  const WaitExplanation why = ExplainWait(ToShape(proto->spec().compute()), place, rooms);
+  std::optional<absl::Duration> retry_in;
+  if (run.retry_time.has_value()) {
+    retry_in = std::max(*run.retry_time - RealClock::Get().Now(), absl::ZeroDuration());
+  }
+  const WaitExplanation why = ExplainWait(ToShape(proto->spec().compute()), place, retry_in, rooms);
   v1::Wait* wait = proto->mutable_wait();
   wait->set_reason(static_cast<v1::Wait::Reason>(why.reason));
   wait->set_position(place.value_or(0));
   *wait->mutable_needed() = proto->spec().compute();
+  if (why.reason == WaitReason::kRetryDelay) {
+    *wait->mutable_retry_time() = ToProtoTime(*run.retry_time);
+  }
   if (why.free.has_value()) *wait->mutable_free() = ToProto(*why.free);
   proto->set_state_reason(
       run.state_reason.empty() ? why.sentence : absl::StrCat(run.state_reason, " ", why.sentence));

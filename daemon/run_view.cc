@@ -42,6 +42,10 @@ v1::Run ToProto(const Run& run) {
   scheduling->set_priority(
       static_cast<v1::Scheduling::Priority>(static_cast<int>(run.priority) + 1));
   scheduling->set_max_retries(run.max_retries);
+  scheduling->clear_max_queue_time();
+  if (run.max_queue_seconds > 0) {
+    scheduling->mutable_max_queue_time()->set_seconds(run.max_queue_seconds);
+  }
   scheduling->clear_max_run_time();
   if (run.max_run_seconds > 0) scheduling->mutable_max_run_time()->set_seconds(run.max_run_seconds);
   for (const auto& [key, value] : run.labels) (*proto.mutable_labels())[key] = value;
@@ -106,6 +110,7 @@ v1::Attempt ToProto(const StoredAttempt& attempt) {
   if (attempt.start_time) *proto.mutable_start_time() = ToProtoTime(*attempt.start_time);
   if (attempt.end_time) *proto.mutable_end_time() = ToProtoTime(*attempt.end_time);
   proto.set_end_reason(attempt.end_reason);
+  proto.set_attribution(static_cast<v1::Failure::Attribution>(attempt.attribution));
   *proto.mutable_held_duration() = ToProtoDuration(attempt.held);
   *proto.mutable_compute() = ToProto(attempt.shape);
   proto.set_checkpoint(attempt.checkpoint);
@@ -162,6 +167,8 @@ bool IsOnline(const StoredWorker& worker) {
   return worker.has_session && !worker.draining && worker.seen_ago <= kSuspectAfter;
 }
 
+bool InQuarantine(const StoredWorker& worker) { return worker.quarantine_end_time.has_value(); }
+
 Shape FreeOf(const StoredWorker& worker) { return Minus(worker.capacity, worker.used); }
 
 v1::Worker ToProto(const StoredWorker& worker) {
@@ -171,8 +178,14 @@ v1::Worker ToProto(const StoredWorker& worker) {
     proto.set_state(v1::Worker::OFFLINE);
   } else if (worker.seen_ago > kSuspectAfter) {
     proto.set_state(v1::Worker::SUSPECT);
+  } else if (worker.draining) {
+    proto.set_state(v1::Worker::DRAINING);
   } else {
-    proto.set_state(worker.draining ? v1::Worker::DRAINING : v1::Worker::ONLINE);
+    proto.set_state(InQuarantine(worker) ? v1::Worker::QUARANTINED : v1::Worker::ONLINE);
+  }
+  proto.set_loss_count(worker.loss_count);
+  if (worker.quarantine_end_time) {
+    *proto.mutable_quarantine_end_time() = ToProtoTime(*worker.quarantine_end_time);
   }
   *proto.mutable_capacity() = ToProto(worker.capacity);
   *proto.mutable_free() = ToProto(FreeOf(worker));

@@ -54,6 +54,8 @@ Failure FromProto(const v1::Failure& failure);
 inline constexpr absl::Duration kSuspectAfter = absl::Minutes(1);
 // Whether a worker takes runs now, as far as is known.
 bool IsOnline(const StoredWorker& worker);
+// Whether it gets nothing, or one attempt on trial, because it has lost too many.
+bool InQuarantine(const StoredWorker& worker);
 Shape FreeOf(const StoredWorker& worker);
 
 }  // namespace finetuned

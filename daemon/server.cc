@@ -25,11 +25,15 @@
 #include "daemon/worker_service.h"
 #include "daemon/workspace_service.h"
 #include "db/migrator.h"
+#include "db/quarantine.h"
 
 namespace finetuned {
 namespace {
 
 constexpr int kFileThreads = 4;
+// Of calls that change something, and of workers' calls; each with a connection.
+constexpr int kChangeThreads = 4;
+constexpr int kWorkerThreads = 2;
 constexpr absl::Duration kReapInterval = absl::Seconds(1);
 constexpr absl::Duration kHubPollInterval = absl::Milliseconds(250);
 constexpr absl::Duration kReadinessInterval = absl::Seconds(2);
@@ -66,25 +70,33 @@ struct Server::State {
         complete_pool(MakePool(config, 1, &metrics)),
         dispatch_pool(MakePool(config, 1, &metrics)),
         loop_pool(MakePool(config, 2, &metrics)),
+        change_pool(MakePool(config, kChangeThreads, &metrics)),
+        session_pool(MakePool(config, kWorkerThreads, &metrics)),
         identity(read_pool.get()),
+        worker_identity(session_pool.get()),
         reader(read_pool.get()),
         loop_reader(loop_pool.get()),
         listing(read_pool.get()),
         registry(read_pool.get()),
-        edits(read_pool.get()),
+        edits(change_pool.get()),
         admission(create_pool.get(), QuotaLimitsOf(config)),
-        read_admission(read_pool.get(), QuotaLimitsOf(config)),
+        change_admission(change_pool.get(), QuotaLimitsOf(config)),
         loop_admission(loop_pool.get(), QuotaLimitsOf(config)),
         renewals(renew_pool.get(), times.reassign),
         dispatch_leases(dispatch_pool.get(), times.reassign),
-        session_leases(read_pool.get(), times.reassign),
+        session_leases(session_pool.get(), times.reassign),
+        loop_quarantine(loop_pool.get(), QuarantinePolicyOf(config)),
         loop_leases(loop_pool.get(), times.reassign),
         reports(report_pool.get(), TransitionOptions()),
         completions(complete_pool.get(), TransitionOptions()),
-        transitions(read_pool.get(), TransitionOptions()),
+        changes(change_pool.get(), TransitionOptions()),
+        session_transitions(session_pool.get(), TransitionOptions()),
         loop_transitions(loop_pool.get(), TransitionOptions()),
         authenticator(&identity, &RealClock::Get()),
+        worker_authenticator(&worker_identity, &RealClock::Get()),
         executor(config.read_connections()),
+        change_executor(kChangeThreads),
+        worker_executor(kWorkerThreads),
         files(kFileThreads),
         dispatcher(&dispatch_leases, &RealClock::Get()),
         create_batcher(BatchOptions<NewRun, Admission>("create"),
@@ -100,7 +112,7 @@ struct Server::State {
         model_service(&core),
         artifact_service(&core),
         workspace_service(&core),
-        worker_service(&core),
+        worker_service(&worker_core),
         hub_loop(kHubPollInterval, [this] { hub.Poll(&loop_reader); }),
         reap_loop(kReapInterval, [this] { Reap(); }),
         readiness_loop(kReadinessInterval, [this] { CheckReadiness(); }),
@@ -117,7 +129,8 @@ struct Server::State {
   }
 
   TransitionStore::Options TransitionOptions() const {
-    return {MakeFailureEncoder(), config.infrastructure_retries(), QuotaLimitsOf(config).holding};
+    return {MakeFailureEncoder(), RetryLimitsOf(config), QuarantinePolicyOf(config),
+            QuotaLimitsOf(config).holding};
   }
 
   // What a worker sends again while its first try waits comes after it: a statement takes each run
@@ -151,21 +164,24 @@ struct Server::State {
   const LeaseTimes times;
   Metrics metrics;
   std::unique_ptr<Pool> read_pool, create_pool, report_pool, renew_pool, complete_pool,
-      dispatch_pool, loop_pool;
-  IdentityStore identity;
+      dispatch_pool, loop_pool, change_pool, session_pool;
+  IdentityStore identity, worker_identity;
   Reader reader, loop_reader;
   Listing listing;
   Registry registry;
   EditStore edits;
-  AdmissionStore admission, read_admission, loop_admission;
-  LeaseStore renewals, dispatch_leases, session_leases, loop_leases;
-  TransitionStore reports, completions, transitions, loop_transitions;
+  AdmissionStore admission, change_admission, loop_admission;
+  LeaseStore renewals, dispatch_leases, session_leases;
+  QuarantineStore loop_quarantine;
+  LeaseStore loop_leases;
+  TransitionStore reports, completions, changes, session_transitions, loop_transitions;
   Catalogue catalogue;
-  Authenticator authenticator;
-  Executor executor, files;
+  Authenticator authenticator, worker_authenticator;
+  Executor executor, change_executor, worker_executor, files;
   RunHub hub;
   Dispatcher dispatcher;
-  ServiceCore core;
+  // The same but for who waits where.
+  ServiceCore core, worker_core;
   Batcher<NewRun, Admission> create_batcher;
   Batcher<ReportItem, ReportResult> report_batcher;
   Batcher<RenewalItem, RenewalResult> renew_batcher;
@@ -204,18 +220,20 @@ absl::Status Server::State::Build() {
                       Catalogue::Read({config.model_roots().begin(), config.model_roots().end()}));
   FT_RETURN_IF_ERROR(identity.EnsureEventPartitions());
   core.call = {&authenticator, &executor, &metrics, &RealClock::Get()};
+  core.changes = core.call;
+  core.changes.executor = &change_executor;
   core.files = &files;
   core.clock = &RealClock::Get();
   core.metrics = &metrics;
   core.hub = &hub;
   core.dispatcher = &dispatcher;
   core.leases = &session_leases;
-  core.transitions = &transitions;
+  core.transitions = &changes;
   core.reader = &reader;
   core.listing = &listing;
   core.registry = &registry;
   core.edits = &edits;
-  core.admission = &read_admission;
+  core.admission = &change_admission;
   core.create_batcher = &create_batcher;
   core.report_batcher = &report_batcher;
   core.renew_batcher = &renew_batcher;
@@ -230,6 +248,10 @@ absl::Status Server::State::Build() {
   core.check_worker_names = config.tls().check_worker_names();
   core.run_policy.hub = config.hub();
   FT_ASSIGN_OR_RETURN(core.page_token_key, identity.PageTokenKey());
+  worker_core = core;
+  worker_core.call.authenticator = &worker_authenticator;
+  worker_core.call.executor = &worker_executor;
+  worker_core.transitions = &session_transitions;
   return absl::OkStatus();
 }
 
@@ -259,6 +281,8 @@ absl::Status Server::State::StartListening() {
 
 void Server::State::StartLoops() {
   executor.Start();
+  change_executor.Start();
+  worker_executor.Start();
   files.Start();
   create_batcher.Start();
   report_batcher.Start();
@@ -302,6 +326,8 @@ void Server::State::Stop() {
   renew_batcher.Stop();
   complete_batcher.Stop();
   executor.Stop();
+  change_executor.Stop();
+  worker_executor.Stop();
   files.Stop();
   user_server.reset();
   worker_server.reset();
@@ -315,8 +341,9 @@ void Server::State::Reap() {
   const auto expired = loop_leases.FindExpired(kReapInterval);
   if (!expired.ok()) return;
   for (const AttemptId& attempt : *expired) {
-    const auto lost = loop_transitions.Lose(attempt.run_id, attempt.epoch, /*must_be_expired=*/true,
-                                            0, "Its worker was not heard of for too long.");
+    const auto lost = loop_transitions.Lose(
+        attempt.run_id, {attempt.epoch, /*by_expiry=*/true, /*except_session=*/0,
+                         "Its worker was not heard of for too long."});
     if (!lost.ok() || !lost->has_value()) continue;
     metrics.LeaseLost("expired");
     Log(LogLevel::kWarning, "lease expired",
@@ -331,6 +358,16 @@ void Server::State::Reap() {
     const auto told = loop_transitions.StopForDeadline(run_id);
     if (told.ok() && told->has_value()) core.RunMoved(run_id, (*told)->from, (*told)->to, true);
   }
+  const auto overlong = loop_leases.FindOverlongWaits();
+  if (!overlong.ok()) return;
+  for (const int64_t run_id : *overlong) {
+    const auto failed = loop_transitions.FailOverlongWait(run_id);
+    if (failed.ok() && failed->has_value()) {
+      core.RunMoved(run_id, (*failed)->from, (*failed)->to, false);
+    }
+  }
+  const absl::Status judged = loop_quarantine.JudgeQuarantined();
+  if (!judged.ok()) Log(LogLevel::kWarning, "workers were not judged", {{"error", judged}});
 }
 
 void Server::State::CheckReadiness() {

@@ -23,6 +23,9 @@ namespace finetuned {
 // all.
 struct ServiceCore {
   CallContext call;
+  // Of calls that wait for rows that others have locked: one owner's slow transaction holds up the
+  // changes of others at most, and never a read or a worker.
+  CallContext changes;
   // Where a filesystem is waited for: one that is slow or gone holds up only those who asked for
   // it.
   Executor* files = nullptr;

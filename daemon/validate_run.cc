@@ -329,12 +329,17 @@ void CheckScheduling(Scheduling* scheduling, Checker* check) {
                  "run.spec.scheduling.priority", "is none of HIGH, AUTO, LOW, LOWEST");
   check->Require(scheduling->max_retries() >= 0 && scheduling->max_retries() <= kMaxRetries,
                  "run.spec.scheduling.max_retries", "must be from 0 to 100");
+  const auto check_limit = [&](const google::protobuf::Duration& given, const char* field) {
+    const absl::Duration limit = FromProtoDuration(given);
+    check->Require(
+        IsValid(given) && limit >= kMinRunTime && limit <= kMaxRunTime && given.nanos() == 0, field,
+        "must be whole seconds, from 1 minute to 365 days");
+  };
   if (scheduling->has_max_run_time()) {
-    const absl::Duration limit = FromProtoDuration(scheduling->max_run_time());
-    check->Require(IsValid(scheduling->max_run_time()) && limit >= kMinRunTime &&
-                       limit <= kMaxRunTime && scheduling->max_run_time().nanos() == 0,
-                   "run.spec.scheduling.max_run_time",
-                   "must be whole seconds, from 1 minute to 365 days");
+    check_limit(scheduling->max_run_time(), "run.spec.scheduling.max_run_time");
+  }
+  if (scheduling->has_max_queue_time()) {
+    check_limit(scheduling->max_queue_time(), "run.spec.scheduling.max_queue_time");
   }
 }
 

@@ -84,7 +84,7 @@ grpc::ServerUnaryReactor* RunService::GetWorker(grpc::CallbackServerContext* con
 grpc::ServerUnaryReactor* RunService::DrainWorker(grpc::CallbackServerContext* context,
                                                   const v1::DrainWorkerRequest* request,
                                                   v1::Worker* response) {
-  return HandleUnary(core_.call, context, Method("DrainWorker"),
+  return HandleUnary(core_.changes, context, Method("DrainWorker"),
                      [=](const Identity& caller, const Done& done) {
                        done(Drain(core_, caller, *request, response));
                      });

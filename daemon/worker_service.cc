@@ -143,9 +143,9 @@ absl::Status Open(const ServiceCore& core, const Identity& caller,
   FT_ASSIGN_OR_RETURN(const OpenedSession opened, core.leases->OpenSession(worker, listed));
   // What the worker does not have any more is lost, on its own word.
   for (const AttemptId& orphan : opened.orphaned) {
-    const auto lost = core.transitions->Lose(
-        orphan.run_id, orphan.epoch, /*must_be_expired=*/false, opened.session,
-        "The worker " + worker.name + " came back without it.");
+    const LossEvidence evidence{orphan.epoch, /*by_expiry=*/false, opened.session,
+                                "The worker " + worker.name + " came back without it."};
+    const auto lost = core.transitions->Lose(orphan.run_id, evidence);
     if (!lost.ok()) return lost.status();
     if (lost->has_value()) {
       core.metrics->LeaseLost("worker_came_back");

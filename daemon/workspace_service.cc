@@ -63,7 +63,7 @@ absl::Status Update(const ServiceCore& core, const Identity& caller,
 grpc::ServerUnaryReactor* WorkspaceService::GetWorkspace(grpc::CallbackServerContext* context,
                                                          const v1::GetWorkspaceRequest* request,
                                                          v1::Workspace* response) {
-  return HandleUnary(core_.call, context, Method("GetWorkspace"),
+  return HandleUnary(core_.changes, context, Method("GetWorkspace"),
                      [=](const Identity& caller, const Done& done) {
                        const absl::Status name = CheckName("name", request->name(), caller);
                        done(name.ok() ? Read(core_, caller, response) : name);
@@ -73,7 +73,7 @@ grpc::ServerUnaryReactor* WorkspaceService::GetWorkspace(grpc::CallbackServerCon
 grpc::ServerUnaryReactor* WorkspaceService::UpdateWorkspace(
     grpc::CallbackServerContext* context, const v1::UpdateWorkspaceRequest* request,
     v1::Workspace* response) {
-  return HandleUnary(core_.call, context, Method("UpdateWorkspace"),
+  return HandleUnary(core_.changes, context, Method("UpdateWorkspace"),
                      [=](const Identity& caller, const Done& done) {
                        done(Update(core_, caller, *request, response));
                      });

@@ -38,7 +38,7 @@ std::vector<size_t> TakeDistinct(const std::vector<NewRun>& runs, std::vector<si
 pqxx::result AdmitDistinct(pqxx::transaction_base& tx, const std::vector<NewRun>& runs,
                            const std::vector<size_t>& taken, const QuotaLimits& limits) {
   ArrayText workspace, owner, gpus, priority, name, uid, request, hash, spec, model, experiment,
-      labels, retries, seconds, kept, message, gpu_type, cpus, memory, register_to, source;
+      labels, retries, seconds, kept, message, gpu_type, cpus, memory, register_to, source, wait;
   for (const size_t i : taken) {
     const NewRun& run = runs[i];
     workspace.Add(run.workspace_id);
@@ -60,6 +60,7 @@ pqxx::result AdmitDistinct(pqxx::transaction_base& tx, const std::vector<NewRun>
     source.Add(run.source_run_id);
     retries.Add(run.max_retries);
     seconds.Add(run.max_run_seconds);
+    wait.Add(run.max_queue_seconds);
     kept.Add(run.checkpoints_kept);
     message.Add(CreatedMessage());
   }
@@ -67,7 +68,7 @@ pqxx::result AdmitDistinct(pqxx::transaction_base& tx, const std::vector<NewRun>
                           name.str(), uid.str(), request.str(), hash.str(), spec.str(), model.str(),
                           experiment.str(), labels.str(), retries.str(), seconds.str(), kept.str(),
                           message.str(), limits.active, limits.holding, gpu_type.str(), cpus.str(),
-                          memory.str(), register_to.str(), source.str());
+                          memory.str(), register_to.str(), source.str(), wait.str());
 }
 
 }  // namespace
@@ -141,7 +142,7 @@ absl::StatusOr<int> AdmissionStore::ReleaseRunsOf(const Query& owners_query) {
   return released;
 }
 
-absl::StatusOr<int> AdmissionStore::ReleaseRuns() { return ReleaseRunsOf(kLimitedOwners); }
+absl::StatusOr<int> AdmissionStore::ReleaseRuns() { return ReleaseRunsOf(kOwnersToRelease); }
 absl::StatusOr<int> AdmissionStore::ReleaseStrandedRuns() { return ReleaseRunsOf(kStrandedOwners); }
 
 absl::StatusOr<std::vector<absl::StatusOr<Admission>>> AdmissionStore::Admit(

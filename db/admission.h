@@ -41,6 +41,7 @@ struct NewRun {
   int max_retries = 0;
   // 0: no limit.
   int64_t max_run_seconds = 0;
+  int64_t max_queue_seconds = 0;
   int checkpoints_kept = -1;
 };
 
@@ -89,9 +90,9 @@ class AdmissionStore {
   // Forgets request ids that are older.
   absl::Status DeleteOldRequests(absl::Duration age);
 
-  // Queues runs that wait outside for their owner's holding limit and may come in now. Transactions
-  // that free a slot do the same for their owners; this is for limits that were raised. Returns how
-  // many were queued.
+  // Queues runs that wait outside for their owner's holding limit, or for the time of their next
+  // attempt, and may come in now. Transactions that free a slot do the same for their owners; this
+  // is for limits that were raised and times that are over. Returns how many were queued.
   absl::StatusOr<int> ReleaseRuns();
   // The same for owners whose limit was taken away. To be called now and then.
   absl::StatusOr<int> ReleaseStrandedRuns();

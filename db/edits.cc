@@ -37,6 +37,7 @@ absl::StatusOr<Current> LockForEdit(pqxx::transaction_base& tx, int64_t run_id,
   current.schedule.priority = static_cast<Priority>(row["priority"].as<int>());
   current.schedule.max_retries = row["max_retries"].as<int>();
   current.schedule.max_run_seconds = row["max_run_seconds"].as<int64_t>();
+  current.schedule.max_queue_seconds = row["max_queue_seconds"].as<int64_t>();
   return current;
 }
 
@@ -51,7 +52,8 @@ absl::Status EditStore::UpdateRun(int64_t run_id, const std::string& etag, const
                         DecideEdit(current.state, current.schedule, edit));
     tx.exec_prepared(kUpdateRun.name, run_id, static_cast<int>(decision.schedule.priority),
                      decision.schedule.max_retries, decision.schedule.max_run_seconds, labels,
-                     decision.message, static_cast<int>(current.schedule.priority));
+                     decision.message, static_cast<int>(current.schedule.priority),
+                     decision.schedule.max_queue_seconds);
     return absl::OkStatus();
   });
 }

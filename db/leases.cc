@@ -118,7 +118,13 @@ absl::StatusOr<Acquisition> LeaseStore::Acquire(int64_t session, const Shape& fr
       granted.push_back({row["run_id"].as<int64_t>(), row["epoch"].as<int64_t>()});
     }
     // An operator's wish does not take away what was granted before.
-    if (!granted.empty() || worker[0]["drain_requested"].as<bool>()) return absl::OkStatus();
+    if (!granted.empty() || worker[0]["drain_requested"].as<bool>() ||
+        worker[0]["in_quarantine"].as<bool>()) {
+      return absl::OkStatus();
+    }
+    const bool on_trial = worker[0]["on_trial"].as<bool>();
+    if (on_trial && !held.empty()) return absl::OkStatus();
+    const size_t count = on_trial ? 1 : max_count;
     acquired.looked = true;
     bool shapes_known;
     {
@@ -127,7 +133,7 @@ absl::StatusOr<Acquisition> LeaseStore::Acquire(int64_t session, const Shape& fr
     }
     if (thorough || !shapes_known) FT_RETURN_IF_ERROR(LoadShapes(tx));
     const std::vector<Candidate> chosen =
-        ChooseRuns(Peek(tx, free, max_count, thorough, &seen_minimum), free, max_count);
+        ChooseRuns(Peek(tx, free, count, thorough, &seen_minimum), free, count);
     if (chosen.empty()) return absl::OkStatus();
     ArrayText run_ids;
     for (const Candidate& candidate : chosen) run_ids.Add(candidate.run_id);
@@ -236,15 +242,20 @@ absl::StatusOr<std::vector<AttemptId>> LeaseStore::FindExpired(absl::Duration lo
   return expired;
 }
 
-absl::StatusOr<std::vector<int64_t>> LeaseStore::FindOverdue() {
+absl::StatusOr<std::vector<int64_t>> LeaseStore::FindRuns(const Query& query) {
   std::vector<int64_t> run_ids;
-  FT_RETURN_IF_ERROR(pool_.Read("overdue_runs", [&](pqxx::transaction_base& tx) {
-    for (const auto& row : tx.exec_prepared(kOverdueRuns.name)) {
-      run_ids.push_back(row[0].as<int64_t>());
-    }
+  FT_RETURN_IF_ERROR(pool_.Read(query.name, [&](pqxx::transaction_base& tx) {
+    run_ids.clear();
+    for (const auto& row : tx.exec_prepared(query.name)) run_ids.push_back(row[0].as<int64_t>());
     return absl::OkStatus();
   }));
   return run_ids;
+}
+
+absl::StatusOr<std::vector<int64_t>> LeaseStore::FindOverdue() { return FindRuns(kOverdueRuns); }
+
+absl::StatusOr<std::vector<int64_t>> LeaseStore::FindOverlongWaits() {
+  return FindRuns(kOverlongWaits);
 }
 
 }  // namespace finetuned

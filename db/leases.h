@@ -9,6 +9,7 @@
 #include "absl/time/time.h"
 #include "base/mutex.h"
 #include "db/pool.h"
+#include "db/query.h"
 #include "queue/placement.h"
 #include "queue/run.h"
 
@@ -112,6 +113,9 @@ class LeaseStore {
   // Runs whose wall-clock limit is over and that were not told yet.
   absl::StatusOr<std::vector<int64_t>> FindOverdue();
 
+  // Runs that have waited to start for the first time longer than they may.
+  absl::StatusOr<std::vector<int64_t>> FindOverlongWaits();
+
  private:
   struct LaneKey {
     int shape_id;
@@ -121,6 +125,7 @@ class LeaseStore {
     }
   };
 
+  absl::StatusOr<std::vector<int64_t>> FindRuns(const Query& query);
   absl::Status LoadShapes(pqxx::transaction_base& tx);
   std::vector<Candidate> Peek(pqxx::transaction_base& tx, const Shape& free, size_t max_count,
                               bool thorough, std::map<LaneKey, int64_t>* seen_minimum);

@@ -16,20 +16,18 @@ std::set<int64_t> LockOwners(pqxx::transaction_base& tx, const std::set<int64_t>
 }
 
 std::map<int64_t, RunSnapshot> LockRuns(pqxx::transaction_base& tx, const std::set<int64_t>& ids,
-                                        bool with_leases) {
+                                        bool may_end_attempts) {
   const std::string array = ArrayOf(ids);
   tx.exec_prepared(kLockRuns.name, array);
-  if (with_leases) tx.exec_prepared(kLockLeases.name, array);
+  if (may_end_attempts) tx.exec_prepared(kLockLeases.name, array);
   std::map<int64_t, RunSnapshot> runs;
-  for (const auto& row : tx.exec_prepared(kReadLockedRuns.name, array)) {
-    RunSnapshot run;
+  for (const auto& row : tx.exec_prepared(kReadLockedRuns.name, array, may_end_attempts)) {
+    RunSnapshot& run = runs[row["run_id"].as<int64_t>()];
     run.run_id = row["run_id"].as<int64_t>();
     run.state = ParseRunState(row["state"].c_str()).value();
     run.stop_requested = ParseStopKind(row["stop_requested"].c_str()).value();
     run.epoch = row["epoch"].as<int64_t>();
     run.last_seq = row["last_seq"].as<int64_t>();
-    run.trainer_failures = row["trainer_failures"].as<int>();
-    run.infra_losses = row["infra_losses"].as<int>();
     run.max_retries = row["max_retries"].as<int>();
     run.lease_epoch = row["lease_epoch"].as<int64_t>();
     run.session_id = row["session_id"].as<int64_t>();
@@ -38,8 +36,17 @@ std::map<int64_t, RunSnapshot> LockRuns(pqxx::transaction_base& tx, const std::s
     run.has_checkpoint = row["has_checkpoint"].as<bool>();
     run.has_older_checkpoint = row["has_older_checkpoint"].as<bool>();
     run.overdue = row["overdue"].as<bool>();
+    run.queue_overdue = row["queue_overdue"].as<bool>();
     run.registers = row["registers"].as<bool>();
-    runs[run.run_id] = run;
+    PastAttempt attempt;
+    attempt.epoch = row["attempt_epoch"].as<int64_t>();
+    if (attempt.epoch == 0) continue;
+    attempt.worker_id = row["worker_id"].as<int64_t>();
+    attempt.attribution = ParseAttribution(row["attribution"].c_str()).value();
+    attempt.worker_lost = row["worker_lost"].as<bool>();
+    attempt.saved = row["saved"].as<bool>();
+    attempt.lived = absl::Seconds(row["lived_seconds"].as<double>());
+    run.attempts.push_back(attempt);
   }
   return runs;
 }

@@ -18,9 +18,10 @@ namespace finetuned {
 std::set<int64_t> LockOwners(pqxx::transaction_base& tx, const std::set<int64_t>& run_ids,
                              std::optional<int> holding_limit);
 
-// Locks runs and reads them; for what may end an attempt, their leases too. Runs that are not there
-// are left out.
+// Locks runs and reads them; for what may end an attempt, their leases and all their attempts too.
+// Runs that are not there are left out.
 std::map<int64_t, RunSnapshot> LockRuns(pqxx::transaction_base& tx,
-                                        const std::set<int64_t>& run_ids, bool with_leases = false);
+                                        const std::set<int64_t>& run_ids,
+                                        bool may_end_attempts = false);
 
 }  // namespace finetuned

@@ -44,6 +44,8 @@ Run RunOf(const pqxx::row& row) {
   run.experiment_uid = row["experiment_uid"].c_str();
   run.max_retries = row["max_retries"].as<int>();
   run.max_run_seconds = row["max_run_seconds"].as<int64_t>();
+  run.max_queue_seconds = row["max_queue_seconds"].as<int64_t>();
+  run.retry_time = OptionalTimeOf(row["retry_time"]);
   run.latest_checkpoint = row["latest_checkpoint"].c_str();
   run.worker = row["worker"].c_str();
   run.registered_version = row["registered_version"].as<int>();
@@ -148,6 +150,7 @@ absl::StatusOr<std::vector<StoredAttempt>> Reader::ListAttempts(int64_t run_id) 
       attempt.start_time = OptionalTimeOf(row["start_time"]);
       attempt.end_time = OptionalTimeOf(row["end_time"]);
       attempt.end_reason = row["end_reason"].c_str();
+      attempt.attribution = ParseAttribution(row["attribution"].c_str()).value();
       attempt.held = absl::Seconds(row["held_seconds"].as<double>());
       attempt.shape = Shape{row["gpus"].as<int>(), TextOf(row["gpu_type"]), row["cpus"].as<int>(),
                             row["memory_bytes"].as<int64_t>()};
@@ -194,6 +197,8 @@ absl::StatusOr<std::vector<StoredWorker>> Reader::ListWorkers(
       worker.draining = row["draining"].as<bool>();
       worker.seen_ago = absl::Seconds(row["seen_seconds_ago"].as<double>());
       worker.last_seen_time = TimeOf(row["last_seen_time"]);
+      worker.loss_count = row["loss_count"].as<int>();
+      worker.quarantine_end_time = OptionalTimeOf(row["quarantine_end_time"]);
       worker.version = row["version"].c_str();
       worker.capacity = {row["gpus"].as<int>(), row["gpu_type"].c_str(), row["cpus"].as<int>(),
                          row["memory_bytes"].as<int64_t>()};

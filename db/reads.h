@@ -34,6 +34,7 @@ struct StoredAttempt {
   std::optional<absl::Time> start_time;
   std::optional<absl::Time> end_time;
   std::string end_reason;
+  Attribution attribution = Attribution::kUnknown;
   // To its end, or to now.
   absl::Duration held;
   Shape shape;
@@ -54,6 +55,9 @@ struct StoredWorker {
   bool draining = false;
   absl::Duration seen_ago;
   absl::Time last_seen_time;
+  // Attempts lost in a row, and until when it therefore gets none; absent where it is trusted.
+  int loss_count = 0;
+  std::optional<absl::Time> quarantine_end_time;
   std::string version;
   Shape capacity;
   Shape used;

@@ -1,5 +1,16 @@
 -- Made by `make schema` from db/migrations; do not edit.
 
+CREATE TYPE public.attribution AS ENUM (
+    'USER',
+    'INTERNAL',
+    'NETWORK',
+    'INFRASTRUCTURE',
+    'OUT_OF_MEMORY',
+    'STALLED',
+    'PREEMPTED',
+    'DATA'
+);
+
 CREATE TYPE public.event_type AS ENUM (
     'CREATED',
     'STARTED',
@@ -136,7 +147,8 @@ CREATE TABLE public.leases (
     epoch bigint NOT NULL,
     worker_id bigint NOT NULL,
     session_id bigint NOT NULL,
-    expire_time timestamp with time zone NOT NULL
+    expire_time timestamp with time zone NOT NULL,
+    renew_time timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 )
 WITH (fillfactor='60');
 
@@ -208,7 +220,11 @@ CREATE TABLE public.run_attempts (
     start_time timestamp with time zone,
     end_time timestamp with time zone,
     acked_report bigint DEFAULT 0 NOT NULL,
-    end_reason text
+    end_reason text,
+    attribution public.attribution,
+    worker_lost boolean DEFAULT false NOT NULL,
+    saved boolean DEFAULT false NOT NULL,
+    last_renew_time timestamp with time zone
 )
 WITH (fillfactor='70');
 
@@ -309,6 +325,9 @@ CREATE TABLE public.runs (
     pause_time timestamp with time zone,
     paused_duration interval DEFAULT '00:00:00'::interval NOT NULL,
     links jsonb DEFAULT '{}'::jsonb NOT NULL,
+    retry_time timestamp with time zone,
+    max_queue_time interval,
+    resume_time timestamp with time zone,
     CONSTRAINT end_time_exactly_when_terminal CHECK (((end_time IS NOT NULL) = (state = ANY (ARRAY['COMPLETED'::public.run_state, 'FAILED'::public.run_state, 'STOPPED'::public.run_state])))),
     CONSTRAINT failure_only_when_failed CHECK (((failure IS NULL) OR (state = 'FAILED'::public.run_state))),
     CONSTRAINT no_stop_requested_while_waiting CHECK (((stop_requested IS NULL) OR (state <> ALL (ARRAY['PENDING'::public.run_state, 'PAUSED'::public.run_state])))),
@@ -381,7 +400,10 @@ CREATE TABLE public.workers (
     labels jsonb DEFAULT '{}'::jsonb NOT NULL,
     draining boolean DEFAULT false NOT NULL,
     last_seen_time timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    drain_requested boolean DEFAULT false NOT NULL
+    drain_requested boolean DEFAULT false NOT NULL,
+    quarantine_end_time timestamp with time zone,
+    loss_count integer DEFAULT 0 NOT NULL,
+    trusted_time timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL
 )
 WITH (fillfactor='70');
 
@@ -519,6 +541,8 @@ CREATE INDEX registered_models_of_owner ON public.registered_models USING btree 
 
 CREATE INDEX registered_models_of_workspace ON public.registered_models USING btree (workspace_id, model_id) WHERE (last_version > 0);
 
+CREATE INDEX run_attempts_of_worker ON public.run_attempts USING btree (worker_id, create_time DESC);
+
 CREATE INDEX runs_active_of_owner ON public.runs USING btree (owner_id) WHERE (state = ANY (ARRAY['PENDING'::public.run_state, 'QUEUED'::public.run_state, 'STARTING'::public.run_state, 'RUNNING'::public.run_state, 'TERMINATING'::public.run_state]));
 
 CREATE INDEX runs_experiments_of_owner ON public.runs USING btree (owner_id, experiment_id);
@@ -534,6 +558,12 @@ CREATE INDEX runs_newest_of_source ON public.runs USING btree (source_run_id, cr
 CREATE INDEX runs_newest_of_workspace ON public.runs USING btree (workspace_id, create_time DESC, run_id DESC);
 
 CREATE INDEX runs_paused_of_owner ON public.runs USING btree (owner_id) WHERE ((state = 'PAUSED'::public.run_state) OR (stop_requested = 'PAUSE'::public.stop_kind));
+
+CREATE INDEX runs_retrying ON public.runs USING btree (retry_time) WHERE ((state = 'PENDING'::public.run_state) AND (retry_time IS NOT NULL));
+
+CREATE INDEX runs_that_may_wait_so_long ON public.runs USING btree (create_time) WHERE ((state = 'PENDING'::public.run_state) AND (start_time IS NULL) AND (max_queue_time IS NOT NULL));
+
+CREATE INDEX workers_in_quarantine ON public.workers USING btree (worker_id) WHERE (quarantine_end_time IS NOT NULL);
 
 ALTER INDEX public.run_events_pkey ATTACH PARTITION public.run_events_0_pkey;
 

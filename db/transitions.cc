@@ -4,34 +4,18 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "base/logging.h"
 #include "base/status.h"
 #include "db/array.h"
 #include "db/locked_runs.h"
+#include "db/quarantine.h"
 #include "db/queries.h"
 #include "db/row.h"
-#include "queue/pause.h"
+#include "queue/move.h"
+#include "queue/quarantine.h"
 
 namespace finetuned {
 namespace {
-
-// One row of apply_transitions.
-struct Move {
-  int64_t run_id = 0;
-  RunState from = RunState::kPending;
-  RunState to = RunState::kPending;
-  EventType event = EventType::kOther;
-  std::string message;
-  std::string detail;
-  std::string failure;
-  StopKind stop_requested = StopKind::kNone;
-  bool ends_attempt = false;
-  int trainer_failures = 0;
-  int infra_losses = 0;
-  std::string state_reason;
-  // Registered with it.
-  std::optional<ModelFiles> model;
-  bool drops_checkpoint = false;
-};
 
 // Stores what completed runs register, as the next versions of their models.
 void RegisterModels(pqxx::transaction_base& tx, const std::vector<Move>& moves) {
@@ -53,10 +37,10 @@ void RegisterModels(pqxx::transaction_base& tx, const std::vector<Move>& moves) 
 
 // Writes the moves, and lets the next runs of owners with a holding limit into the queue.
 void ApplyMoves(pqxx::transaction_base& tx, const std::vector<Move>& moves,
-                const std::set<int64_t>& limited_owners, std::optional<int> holding_limit) {
+                const TransitionStore::Options& options, const std::set<int64_t>& limited_owners) {
   if (moves.empty()) return;
-  ArrayText run_id, state, event, message, ends, stop, detail, failure, failures, losses, reason,
-      frees;
+  ArrayText run_id, state, event, message, ends, stop, detail, failure, attribution, lost, delay,
+      reason, frees;
   std::set<int64_t> with_damaged;
   for (const Move& move : moves) {
     run_id.Add(move.run_id);
@@ -65,79 +49,37 @@ void ApplyMoves(pqxx::transaction_base& tx, const std::vector<Move>& moves,
     message.Add(move.message);
     ends.Add(move.ends_attempt);
     stop.Add(Name(move.stop_requested));
-    detail.AddBytes(move.detail);
-    failure.AddBytes(move.failure);
-    failures.Add(move.trainer_failures);
-    losses.Add(move.infra_losses);
+    const bool failed = move.to == RunState::kFailed;
+    detail.AddBytes(move.failure ? options.encoder.event_detail(*move.failure) : "");
+    failure.AddBytes(failed && move.failure ? options.encoder.failure(*move.failure) : "");
+    attribution.Add(Name(move.attribution));
+    lost.Add(move.worker_lost);
+    delay.Add(absl::ToDoubleSeconds(move.retry_delay));
     reason.Add(move.state_reason);
     frees.Add(IsActive(move.from) && !IsActive(move.to));
     if (move.drops_checkpoint) with_damaged.insert(move.run_id);
   }
   tx.exec_prepared(kApplyTransitions.name, run_id.str(), state.str(), event.str(), message.str(),
-                   ends.str(), stop.str(), detail.str(), failure.str(), failures.str(),
-                   losses.str(), reason.str(), frees.str());
+                   ends.str(), stop.str(), detail.str(), failure.str(), attribution.str(),
+                   lost.str(), delay.str(), reason.str(), frees.str());
   RegisterModels(tx, moves);
   if (!with_damaged.empty()) {
     tx.exec_prepared(kDropNewestCheckpoints.name, ArrayOf(with_damaged));
   }
   if (!limited_owners.empty()) {
-    tx.exec_prepared(kReleaseRuns.name, ArrayOf(limited_owners), holding_limit);
+    tx.exec_prepared(kReleaseRuns.name, ArrayOf(limited_owners), options.holding_limit);
   }
 }
 
-absl::StatusOr<Move> MoveAtAttemptEnd(const RunSnapshot& run, const AttemptEnd& end,
-                                      int infra_retries, const FailureEncoder& encoder) {
-  const AttemptDecision decision = DecideAttemptEnd(run, end, infra_retries);
-  Move move;
-  move.run_id = run.run_id;
-  move.from = run.state;
-  FT_ASSIGN_OR_RETURN(move.to, Apply(run.state, decision.transition));
-  move.event = decision.event;
-  move.message = decision.message;
-  move.ends_attempt = true;
-  move.trainer_failures = decision.trainer_failures;
-  move.infra_losses = decision.infra_losses;
-  move.drops_checkpoint = decision.drops_checkpoint;
-  if (run.registers && decision.event == EventType::kCompleted) move.model = end.model;
-  if (decision.event == EventType::kFailed || decision.event == EventType::kRequeued) {
-    move.detail = encoder.event_detail(decision.failure);
+// The workers that these moves speak against.
+std::set<int64_t> Losers(const std::vector<Move>& moves) {
+  std::set<int64_t> losers;
+  for (const Move& move : moves) {
+    if (move.ends_attempt && CountsAgainstWorker(move.attribution, move.worker_lost)) {
+      losers.insert(move.worker_id);
+    }
   }
-  if (decision.event == EventType::kFailed || decision.event == EventType::kRequeued ||
-      decision.event == EventType::kPaused) {
-    move.state_reason = decision.message;
-  }
-  if (decision.event == EventType::kFailed) move.failure = encoder.failure(decision.failure);
-  return move;
-}
-
-// A stop of a run that a worker holds: told to the worker with its next renewal.
-Move AskToStop(const RunSnapshot& run, StopKind kind, const std::string& message) {
-  Move move;
-  move.run_id = run.run_id;
-  move.from = run.state;
-  move.to = RunState::kTerminating;
-  move.event = EventType::kStopRequested;
-  move.message = message;
-  move.state_reason = message;
-  move.stop_requested = kind;
-  move.trainer_failures = run.trainer_failures;
-  move.infra_losses = run.infra_losses;
-  return move;
-}
-
-// What becomes at once of a run that nothing holds.
-absl::StatusOr<Move> MoveAtOnce(const RunSnapshot& run, RunTransition transition, EventType event,
-                                const std::string& message, const std::string& reason) {
-  Move move;
-  move.run_id = run.run_id;
-  move.from = run.state;
-  FT_ASSIGN_OR_RETURN(move.to, Apply(run.state, transition));
-  move.event = event;
-  move.message = message;
-  move.state_reason = reason;
-  move.trainer_failures = run.trainer_failures;
-  move.infra_losses = run.infra_losses;
-  return move;
+  return losers;
 }
 
 void WriteReports(pqxx::transaction_base& tx,
@@ -227,33 +169,29 @@ absl::StatusOr<std::vector<absl::StatusOr<CompletionResult>>> TransitionStore::C
   std::set<int64_t> ids;
   for (const CompletionItem& item : items) ids.insert(item.run_id);
   std::vector<absl::StatusOr<CompletionResult>> results;
+  std::set<int64_t> losers;
   FT_RETURN_IF_ERROR(pool_.Transact("complete", [&](pqxx::transaction_base& tx) {
     results.assign(items.size(), CompletionResult());
     const auto limited = LockOwners(tx, ids, options_.holding_limit);
-    const auto runs = LockRuns(tx, ids, /*with_leases=*/true);
+    const auto runs = LockRuns(tx, ids, /*may_end_attempts=*/true);
     std::vector<Move> moves;
     for (size_t i = 0; i < items.size(); ++i) {
       const CompletionItem& item = items[i];
       const auto run = runs.find(item.run_id);
-      if (run == runs.end() || !run->second.HeldBy(item.session, item.epoch)) {
+      absl::StatusOr<Move> move = LeaseLostError(item.run_id, item.epoch);
+      if (run != runs.end()) {
+        move = MoveAtCompletion(run->second, item.session, item.epoch, item.last_report, item.end,
+                                options_.retries);
+      }
+      if (ErrorReason(move.status()) == "LEASE_LOST") {
         // Perhaps this very end was stored and its answer lost.
         const auto rows = tx.exec_prepared(kAttemptEnd.name, item.run_id, item.epoch);
         if (!rows.empty() && rows[0]["ended"].as<bool>()) {
           const RunState state = ParseRunState(rows[0]["state"].c_str()).value();
           results[i] = CompletionResult{state, state, false};
-        } else {
-          results[i] = LeaseLostError(item.run_id, item.epoch);
+          continue;
         }
-        continue;
       }
-      if (run->second.acked_report < item.last_report) {
-        results[i] =
-            MakeError(absl::StatusCode::kFailedPrecondition, "REPORTS_MISSING",
-                      absl::StrCat("report ", item.last_report, " of run ", item.run_id,
-                                   " is not stored; the last is ", run->second.acked_report));
-        continue;
-      }
-      auto move = MoveAtAttemptEnd(run->second, item.end, options_.infra_retries, options_.encoder);
       if (!move.ok()) {
         results[i] = move.status();
         continue;
@@ -261,9 +199,11 @@ absl::StatusOr<std::vector<absl::StatusOr<CompletionResult>>> TransitionStore::C
       results[i] = CompletionResult{move->from, move->to, true};
       moves.push_back(*std::move(move));
     }
-    ApplyMoves(tx, moves, limited, options_.holding_limit);
+    ApplyMoves(tx, moves, options_, limited);
+    losers = Losers(moves);
     return absl::OkStatus();
   }));
+  JudgeWorkers(losers);
   return results;
 }
 
@@ -277,21 +217,16 @@ absl::StatusOr<std::vector<absl::StatusOr<CancelResult>>> TransitionStore::Cance
     const auto limited = LockOwners(tx, ids, options_.holding_limit);
     for (const auto& [run_id, run] : LockRuns(tx, ids)) {
       CancelResult result{CancelResult::Outcome::kStopping, run.state, run.state};
-      if (IsTerminal(run.state)) {
-        result.outcome = CancelResult::Outcome::kAlreadyTerminal;
-      } else if (!IsHeld(run.state)) {
-        FT_ASSIGN_OR_RETURN(Move move, MoveAtOnce(run, RunTransition::kStop, EventType::kCanceled,
-                                                  CanceledMessage(), message));
-        result.outcome = CancelResult::Outcome::kStopped;
-        result.to = move.to;
-        moves.push_back(std::move(move));
-      } else if (run.stop_requested != StopKind::kCancel) {
-        moves.push_back(AskToStop(run, StopKind::kCancel, message));
-        result.to = moves.back().to;
+      if (IsTerminal(run.state)) result.outcome = CancelResult::Outcome::kAlreadyTerminal;
+      FT_ASSIGN_OR_RETURN(std::optional<Move> move, MoveAtCancel(run, message));
+      if (move.has_value()) {
+        result.to = move->to;
+        if (IsTerminal(move->to)) result.outcome = CancelResult::Outcome::kStopped;
+        moves.push_back(*std::move(move));
       }
       by_run[run_id] = result;
     }
-    ApplyMoves(tx, moves, limited, options_.holding_limit);
+    ApplyMoves(tx, moves, options_, limited);
     return absl::OkStatus();
   }));
   std::vector<absl::StatusOr<CancelResult>> results;
@@ -317,48 +252,36 @@ absl::StatusOr<PauseResult> TransitionStore::Pause(int64_t run_id, const std::st
     }
     const RunSnapshot& run = found->second;
     const int paused_count = tx.exec_prepared1(kCountPaused.name, run_id)[0].as<int>();
-    FT_ASSIGN_OR_RETURN(const PauseEffect effect, DecidePause(run, paused_count));
-    result = PauseResult{run.state, run.state, effect == PauseEffect::kStopping};
-    if (effect == PauseEffect::kNone) return absl::OkStatus();
-    Move move = AskToStop(run, StopKind::kPause, message);
-    if (effect == PauseEffect::kPaused) {
-      FT_ASSIGN_OR_RETURN(move, MoveAtOnce(run, RunTransition::kPause, EventType::kPaused,
-                                           PausedMessage(run.has_checkpoint), message));
-    }
-    result.to = move.to;
-    ApplyMoves(tx, {move}, limited, options_.holding_limit);
+    FT_ASSIGN_OR_RETURN(const std::optional<Move> move, MoveAtPause(run, paused_count, message));
+    result = PauseResult{run.state, run.state, false};
+    if (!move.has_value()) return absl::OkStatus();
+    result.to = move->to;
+    result.told = move->stop_requested == StopKind::kPause;
+    ApplyMoves(tx, {*move}, options_, limited);
     return absl::OkStatus();
   }));
   return result;
 }
 
-absl::StatusOr<std::optional<Moved>> TransitionStore::Lose(int64_t run_id, int64_t epoch,
-                                                           bool must_be_expired,
-                                                           int64_t except_session,
-                                                           const std::string& why) {
+absl::StatusOr<std::optional<Moved>> TransitionStore::Lose(int64_t run_id,
+                                                           const LossEvidence& evidence) {
   std::optional<Moved> moved;
+  std::set<int64_t> losers;
   FT_RETURN_IF_ERROR(pool_.Transact("lose", [&](pqxx::transaction_base& tx) {
     moved.reset();
     const auto limited = LockOwners(tx, {run_id}, options_.holding_limit);
-    const auto runs = LockRuns(tx, {run_id}, /*with_leases=*/true);
+    const auto runs = LockRuns(tx, {run_id}, /*may_end_attempts=*/true);
     const auto found = runs.find(run_id);
     if (found == runs.end()) return absl::OkStatus();
-    const RunSnapshot& run = found->second;
-    if (run.epoch != epoch || run.lease_epoch != epoch || !IsHeld(run.state))
-      return absl::OkStatus();
-    if (must_be_expired ? !run.lease_expired : run.session_id == except_session) {
-      return absl::OkStatus();
-    }
-    AttemptEnd end;
-    end.lost = true;
-    end.failure.code = "ATTEMPT_LOST";
-    end.failure.message = why;
-    FT_ASSIGN_OR_RETURN(Move move,
-                        MoveAtAttemptEnd(run, end, options_.infra_retries, options_.encoder));
-    ApplyMoves(tx, {move}, limited, options_.holding_limit);
-    moved = Moved{move.from, move.to};
+    FT_ASSIGN_OR_RETURN(const std::optional<Move> move,
+                        MoveAtLoss(found->second, evidence, options_.retries));
+    if (!move.has_value()) return absl::OkStatus();
+    ApplyMoves(tx, {*move}, options_, limited);
+    moved = Moved{move->from, move->to};
+    losers = Losers({*move});
     return absl::OkStatus();
   }));
+  JudgeWorkers(losers);
   return moved;
 }
 
@@ -374,12 +297,11 @@ absl::StatusOr<std::optional<Moved>> TransitionStore::AskRunToStop(
     const auto found = runs.find(run_id);
     if (found == runs.end()) return absl::OkStatus();
     const RunSnapshot& run = found->second;
-    if (!IsHeld(run.state) || run.stop_requested != StopKind::kNone || !still(run)) {
-      return absl::OkStatus();
-    }
-    const Move move = AskToStop(run, kind, message);
-    ApplyMoves(tx, {move}, limited, options_.holding_limit);
-    moved = Moved{move.from, move.to};
+    if (!still(run)) return absl::OkStatus();
+    FT_ASSIGN_OR_RETURN(const std::optional<Move> move, MoveAtStop(run, kind, message));
+    if (!move.has_value()) return absl::OkStatus();
+    ApplyMoves(tx, {*move}, options_, limited);
+    moved = Moved{move->from, move->to};
     return absl::OkStatus();
   }));
   return moved;
@@ -389,6 +311,29 @@ absl::StatusOr<std::optional<Moved>> TransitionStore::StopForDeadline(int64_t ru
   return AskRunToStop("stop_for_deadline", run_id, StopKind::kDeadline,
                       "The run reached its scheduling.max_run_time and is being stopped.",
                       [](const RunSnapshot& run) { return run.overdue; });
+}
+
+absl::StatusOr<std::optional<Moved>> TransitionStore::FailOverlongWait(int64_t run_id) {
+  std::optional<Moved> moved;
+  FT_RETURN_IF_ERROR(pool_.Transact("fail_overlong_wait", [&](pqxx::transaction_base& tx) {
+    moved.reset();
+    const auto limited = LockOwners(tx, {run_id}, options_.holding_limit);
+    const auto runs = LockRuns(tx, {run_id});
+    const auto found = runs.find(run_id);
+    if (found == runs.end()) return absl::OkStatus();
+    FT_ASSIGN_OR_RETURN(const std::optional<Move> move, MoveAtQueueTimeout(found->second));
+    if (!move.has_value()) return absl::OkStatus();
+    ApplyMoves(tx, {*move}, options_, limited);
+    moved = Moved{move->from, move->to};
+    return absl::OkStatus();
+  }));
+  return moved;
+}
+
+void TransitionStore::JudgeWorkers(const std::set<int64_t>& worker_ids) {
+  if (worker_ids.empty() || options_.quarantine.losses == 0) return;
+  const absl::Status status = QuarantineStore(&pool_, options_.quarantine).Judge(worker_ids);
+  if (!status.ok()) Log(LogLevel::kWarning, "workers were not judged", {{"error", status}});
 }
 
 absl::StatusOr<std::optional<Moved>> TransitionStore::StopForDrain(int64_t run_id, int64_t epoch,

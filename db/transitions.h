@@ -3,11 +3,14 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "db/pool.h"
+#include "queue/move.h"
+#include "queue/quarantine.h"
 #include "queue/report.h"
 #include "queue/retry_policy.h"
 #include "queue/run.h"
@@ -82,8 +85,8 @@ class TransitionStore {
  public:
   struct Options {
     FailureEncoder encoder;
-    // Losses of infrastructure that a run survives.
-    int infra_retries = 10;
+    RetryLimits retries;
+    QuarantinePolicy quarantine;
     // Of owners that have none of their own; nothing for no limit.
     std::optional<int> holding_limit;
   };
@@ -107,16 +110,17 @@ class TransitionStore {
   // Asks a run to pause; `message` is that of the event. NOT_FOUND, and the errors of DecidePause.
   absl::StatusOr<PauseResult> Pause(int64_t run_id, const std::string& message);
 
-  // Takes an attempt as lost. With `must_be_expired` only if its lease still is expired by the
-  // database's clock after the row lock; otherwise only if the lease is still of another session
-  // than `except_session`. Nothing is returned, and nothing done, for a run that moved on
-  // meanwhile.
-  absl::StatusOr<std::optional<Moved>> Lose(int64_t run_id, int64_t epoch, bool must_be_expired,
-                                            int64_t except_session, const std::string& why);
+  // Takes an attempt as lost, if the evidence still holds after the row lock, by the database's
+  // clock. Nothing is returned, and nothing done, for a run that moved on meanwhile.
+  absl::StatusOr<std::optional<Moved>> Lose(int64_t run_id, const LossEvidence& evidence);
 
   // Tells a run whose wall-clock limit is over to stop. Nothing is returned when it was told
   // before or has moved on.
   absl::StatusOr<std::optional<Moved>> StopForDeadline(int64_t run_id);
+
+  // Fails a run that has waited to start for the first time longer than it may. Nothing is returned
+  // when it has moved on.
+  absl::StatusOr<std::optional<Moved>> FailOverlongWait(int64_t run_id);
 
   // Asks an attempt to stop, with a checkpoint, because its worker is drained: the run is queued
   // again. Nothing is returned when it was told to stop before or has moved on.
@@ -124,6 +128,9 @@ class TransitionStore {
                                                     const std::string& worker);
 
  private:
+  // After a commit: workers that have just lost attempts may have lost too many.
+  void JudgeWorkers(const std::set<int64_t>& worker_ids);
+
   absl::StatusOr<std::optional<Moved>> AskRunToStop(
       const char* name, int64_t run_id, StopKind kind, const std::string& message,
       const std::function<bool(const RunSnapshot&)>& still);

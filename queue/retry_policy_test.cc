@@ -5,14 +5,42 @@
 namespace finetuned {
 namespace {
 
-constexpr int kInfraRetries = 2;
+const RetryLimits kLimits = [] {
+  RetryLimits limits;
+  limits.infrastructure = 2;
+  limits.stalls = 1;
+  return limits;
+}();
 
 RunSnapshot Running() {
   RunSnapshot run;
   run.run_id = 1;
   run.state = RunState::kRunning;
   run.epoch = 1;
+  run.attempts.emplace_back();
+  run.attempts.back().worker_id = 1;
   return run;
+}
+
+PastAttempt Past(Attribution who, bool saved = false) {
+  PastAttempt attempt;
+  attempt.worker_id = 1;
+  attempt.attribution = who;
+  attempt.saved = saved;
+  return attempt;
+}
+
+// Running, after these attempts.
+RunSnapshot After(std::vector<PastAttempt> before) {
+  RunSnapshot run = Running();
+  run.attempts.insert(run.attempts.begin(), before.begin(), before.end());
+  run.epoch = static_cast<int64_t>(run.attempts.size());
+  for (size_t i = 0; i < run.attempts.size(); ++i) run.attempts[i].epoch = i + 1;
+  return run;
+}
+
+std::vector<PastAttempt> Times(int count, Attribution who) {
+  return std::vector<PastAttempt>(count, Past(who));
 }
 
 AttemptEnd Exit(int code) {
@@ -37,7 +65,7 @@ AttemptEnd Lost() {
 TEST(RetryPolicy, FinishedTrainingCompletesTheRun) {
   AttemptEnd end = Exit(0);
   end.finished = true;
-  const AttemptDecision decision = DecideAttemptEnd(Running(), end, kInfraRetries);
+  const AttemptDecision decision = DecideAttemptEnd(Running(), end, kLimits);
   EXPECT_EQ(decision.transition, RunTransition::kComplete);
   EXPECT_EQ(decision.event, EventType::kCompleted);
   EXPECT_EQ(decision.message, "Run completed. Final weights uploaded.");
@@ -50,7 +78,7 @@ TEST(RetryPolicy, AnAcknowledgedCancelWinsOverEveryWayOfEnding) {
   AttemptEnd finished = Exit(0);
   finished.finished = true;
   for (const AttemptEnd& end : {finished, Exit(1), Exit(65), Signal(9), Lost()}) {
-    const AttemptDecision decision = DecideAttemptEnd(run, end, kInfraRetries);
+    const AttemptDecision decision = DecideAttemptEnd(run, end, kLimits);
     EXPECT_EQ(decision.transition, RunTransition::kStop);
     EXPECT_EQ(decision.event, EventType::kCanceled);
   }
@@ -63,50 +91,173 @@ TEST(RetryPolicy, UserErrorsAreNeverRetried) {
   said.failure.attribution = Attribution::kUser;
   said.failure.code = "UNKNOWN_EXAMPLE_TYPE";
   said.failure.message = "Found keys";
-  for (const AttemptEnd& end : {Exit(64), Exit(65), Exit(78), said}) {
-    const AttemptDecision decision = DecideAttemptEnd(run, end, kInfraRetries);
+  for (const AttemptEnd& end : {Exit(64), Exit(78), said}) {
+    const AttemptDecision decision = DecideAttemptEnd(run, end, kLimits);
     EXPECT_EQ(decision.transition, RunTransition::kFail);
     EXPECT_EQ(decision.failure.attribution, Attribution::kUser);
+    EXPECT_EQ(decision.attribution, Attribution::kUser);
   }
-  EXPECT_EQ(DecideAttemptEnd(run, said, kInfraRetries).message, "Found keys");
-  EXPECT_EQ(DecideAttemptEnd(run, said, kInfraRetries).failure.code, "UNKNOWN_EXAMPLE_TYPE");
+  EXPECT_EQ(DecideAttemptEnd(run, said, kLimits).message, "Found keys");
+  EXPECT_EQ(DecideAttemptEnd(run, said, kLimits).failure.code, "UNKNOWN_EXAMPLE_TYPE");
+}
+
+TEST(RetryPolicy, BadDataAreToldApartAndNeverRetried) {
+  RunSnapshot run = Running();
+  run.max_retries = 100;
+  AttemptEnd by_status = Exit(65);
+  by_status.failure.attribution = Attribution::kUser;
+  AttemptEnd said = Exit(1);
+  said.failure.attribution = Attribution::kData;
+  for (const AttemptEnd& end : {Exit(65), by_status, said}) {
+    const AttemptDecision decision = DecideAttemptEnd(run, end, kLimits);
+    EXPECT_EQ(decision.transition, RunTransition::kFail);
+    EXPECT_EQ(decision.failure.attribution, Attribution::kData);
+  }
 }
 
 TEST(RetryPolicy, InfrastructureIsRetriedUpToItsOwnLimitAndNotTheUsers) {
   for (const AttemptEnd& end : {Lost(), Signal(9), Exit(75)}) {
-    RunSnapshot run = Running();
-    AttemptDecision decision = DecideAttemptEnd(run, end, kInfraRetries);
+    AttemptDecision decision = DecideAttemptEnd(Running(), end, kLimits);
     EXPECT_EQ(decision.transition, RunTransition::kRequeue);
-    EXPECT_EQ(decision.infra_losses, 1);
-    EXPECT_EQ(decision.trainer_failures, 0);
-    run.infra_losses = kInfraRetries - 1;
-    EXPECT_EQ(DecideAttemptEnd(run, end, kInfraRetries).transition, RunTransition::kRequeue);
-    run.infra_losses = kInfraRetries;
-    decision = DecideAttemptEnd(run, end, kInfraRetries);
+    EXPECT_EQ(decision.attribution, Attribution::kInfrastructure);
+    EXPECT_NE(decision.message.find("(1 of at most 2)"), std::string::npos);
+    // What the trainer itself has failed does not count here.
+    RunSnapshot run = After(Times(5, Attribution::kInternal));
+    run.max_retries = 100;
+    EXPECT_EQ(DecideAttemptEnd(run, end, kLimits).transition, RunTransition::kRequeue);
+    run = After(Times(1, Attribution::kInfrastructure));
+    EXPECT_EQ(DecideAttemptEnd(run, end, kLimits).transition, RunTransition::kRequeue);
+    run = After(Times(2, Attribution::kInfrastructure));
+    decision = DecideAttemptEnd(run, end, kLimits);
     EXPECT_EQ(decision.transition, RunTransition::kFail);
     EXPECT_EQ(decision.failure.code, "INFRASTRUCTURE_RETRIES_EXHAUSTED");
   }
 }
 
+TEST(RetryPolicy, EachClassOfLossHasItsOwnBound) {
+  AttemptEnd network = Exit(75);
+  network.failure.attribution = Attribution::kNetwork;
+  RunSnapshot run = After(Times(2, Attribution::kInfrastructure));
+  AttemptDecision decision = DecideAttemptEnd(run, network, kLimits);
+  EXPECT_EQ(decision.transition, RunTransition::kRequeue);
+  EXPECT_EQ(decision.attribution, Attribution::kNetwork);
+  EXPECT_EQ(decision.failure.attribution, Attribution::kNetwork);
+  run = After(Times(2, Attribution::kNetwork));
+  EXPECT_EQ(DecideAttemptEnd(run, network, kLimits).failure.code,
+            "INFRASTRUCTURE_RETRIES_EXHAUSTED");
+  EXPECT_EQ(DecideAttemptEnd(run, Lost(), kLimits).transition, RunTransition::kRequeue);
+}
+
+TEST(RetryPolicy, LossesAreCountedSinceTheLastCheckpoint) {
+  std::vector<PastAttempt> before = Times(20, Attribution::kInfrastructure);
+  before.push_back(Past(Attribution::kInfrastructure, /*saved=*/true));
+  EXPECT_NE(DecideAttemptEnd(After(before), Lost(), kLimits).message.find("(2 of at most 2)"),
+            std::string::npos);
+  before.push_back(Past(Attribution::kInfrastructure));
+  EXPECT_EQ(DecideAttemptEnd(After(before), Lost(), kLimits).transition, RunTransition::kFail);
+  // The one that ends now has saved one itself.
+  RunSnapshot run = After(before);
+  run.attempts.back().saved = true;
+  EXPECT_NE(DecideAttemptEnd(run, Lost(), kLimits).message.find("(1 of at most 2)"),
+            std::string::npos);
+}
+
+TEST(RetryPolicy, TheNextAttemptWaitsLongerWithEachThatGetsNowhere) {
+  EXPECT_EQ(RetryDelay(0, kLimits), absl::ZeroDuration());
+  EXPECT_EQ(RetryDelay(1, kLimits), absl::ZeroDuration());
+  EXPECT_EQ(RetryDelay(2, kLimits), absl::Seconds(10));
+  EXPECT_EQ(RetryDelay(3, kLimits), absl::Seconds(20));
+  EXPECT_EQ(RetryDelay(7, kLimits), absl::Seconds(320));
+  EXPECT_EQ(RetryDelay(8, kLimits), absl::Minutes(10));
+  EXPECT_EQ(RetryDelay(1'000'000, kLimits), absl::Minutes(10));
+
+  RetryLimits quick;
+  quick.first_delay = absl::Milliseconds(100);
+  quick.longest_delay = absl::Seconds(1);
+  EXPECT_EQ(RetryDelay(3, quick), absl::Milliseconds(200));
+  EXPECT_EQ(RetryDelay(6, quick), absl::Seconds(1));
+
+  EXPECT_EQ(DecideAttemptEnd(Running(), Lost(), kLimits).retry_delay, absl::ZeroDuration());
+  const AttemptDecision second =
+      DecideAttemptEnd(After(Times(1, Attribution::kNetwork)), Lost(), kLimits);
+  EXPECT_EQ(second.retry_delay, absl::Seconds(10));
+  EXPECT_NE(second.message.find(", in 10s at the earliest."), std::string::npos);
+  // A failure of the trainer that is retried waits as well; one that was preempted does not count.
+  RunSnapshot run = After({Past(Attribution::kInternal), Past(Attribution::kPreempted)});
+  run.max_retries = 5;
+  EXPECT_EQ(DecideAttemptEnd(run, Exit(1), kLimits).retry_delay, absl::Seconds(10));
+  AttemptEnd preempted = Exit(75);
+  preempted.stop = StopKind::kPreempt;
+  EXPECT_EQ(DecideAttemptEnd(run, preempted, kLimits).retry_delay, absl::ZeroDuration());
+}
+
+PastAttempt TookDown(int64_t worker, absl::Duration lived = absl::Minutes(1)) {
+  PastAttempt attempt = Past(Attribution::kInfrastructure);
+  attempt.worker_id = worker;
+  attempt.worker_lost = true;
+  attempt.lived = lived;
+  return attempt;
+}
+
+TEST(RetryPolicy, ARunThatTakesWorkersDownIsStopped) {
+  const RetryLimits limits;
+  const auto end_of = [&](std::vector<PastAttempt> before, const AttemptEnd& end) {
+    return DecideAttemptEnd(After(std::move(before)), end, limits);
+  };
+  const AttemptDecision third = end_of({TookDown(2), TookDown(3)}, Lost());
+  EXPECT_EQ(third.transition, RunTransition::kFail);
+  EXPECT_EQ(third.failure.code, "TAKES_WORKERS_DOWN");
+  EXPECT_NE(third.message.find("3 different ones"), std::string::npos);
+  EXPECT_EQ(end_of({TookDown(2)}, Lost()).transition, RunTransition::kRequeue);
+  // Always the same worker, which may be the cause as well.
+  EXPECT_EQ(end_of({TookDown(1), TookDown(1)}, Lost()).transition, RunTransition::kRequeue);
+  // One that lived for long, that saved, or that was lost without its worker.
+  EXPECT_EQ(end_of({TookDown(2), TookDown(3, kBriefLife)}, Lost()).transition,
+            RunTransition::kRequeue);
+  PastAttempt saved = TookDown(3);
+  saved.saved = true;
+  EXPECT_EQ(end_of({TookDown(2), saved}, Lost()).transition, RunTransition::kRequeue);
+  EXPECT_EQ(end_of({TookDown(2), TookDown(3)}, Signal(9)).transition, RunTransition::kRequeue);
+  EXPECT_EQ(end_of({TookDown(2), Past(Attribution::kInfrastructure)}, Lost()).transition,
+            RunTransition::kRequeue);
+  // Nobody asks for it.
+  RetryLimits never;
+  never.worker_losses = 0;
+  EXPECT_EQ(DecideAttemptEnd(After({TookDown(2), TookDown(3)}), Lost(), never).transition,
+            RunTransition::kRequeue);
+}
+
+TEST(RetryPolicy, ThereIsAnEndToAttemptsThatCostNothing) {
+  AttemptEnd preempted = Exit(75);
+  preempted.stop = StopKind::kPreempt;
+  RunSnapshot run = After(Times(kMaxRunAttempts - 2, Attribution::kPreempted));
+  EXPECT_EQ(DecideAttemptEnd(run, preempted, kLimits).transition, RunTransition::kRequeue);
+  run = After(Times(kMaxRunAttempts - 1, Attribution::kPreempted));
+  EXPECT_EQ(DecideAttemptEnd(run, preempted, kLimits).failure.code, "ATTEMPTS_EXHAUSTED");
+}
+
 TEST(RetryPolicy, ATrainersFailureIsRetriedAsOftenAsTheUserSaid) {
-  RunSnapshot run = Running();
-  AttemptDecision decision = DecideAttemptEnd(run, Exit(1), kInfraRetries);
+  AttemptDecision decision = DecideAttemptEnd(Running(), Exit(1), kLimits);
   EXPECT_EQ(decision.transition, RunTransition::kFail);
   EXPECT_EQ(decision.failure.code, "TRAINER_FAILED");
+  RunSnapshot run = After(Times(1, Attribution::kInternal));
   run.max_retries = 2;
-  run.trainer_failures = 1;
-  decision = DecideAttemptEnd(run, Exit(1), kInfraRetries);
+  decision = DecideAttemptEnd(run, Exit(1), kLimits);
   EXPECT_EQ(decision.transition, RunTransition::kRequeue);
-  EXPECT_EQ(decision.trainer_failures, 2);
-  EXPECT_EQ(decision.infra_losses, 0);
-  run.trainer_failures = 2;
-  EXPECT_EQ(DecideAttemptEnd(run, Exit(1), kInfraRetries).transition, RunTransition::kFail);
+  EXPECT_EQ(decision.attribution, Attribution::kInternal);
+  EXPECT_NE(decision.message.find("(retry 2 of 2)"), std::string::npos);
+  // All of them, whatever was saved in between: it is the user's number.
+  std::vector<PastAttempt> before = {Past(Attribution::kInternal, /*saved=*/true),
+                                     Past(Attribution::kInternal, /*saved=*/true)};
+  run = After(before);
+  run.max_retries = 2;
+  EXPECT_EQ(DecideAttemptEnd(run, Exit(1), kLimits).transition, RunTransition::kFail);
 }
 
 TEST(RetryPolicy, MemoryThatRanOutWouldRunOutAgain) {
   AttemptEnd end = Signal(9);
   end.out_of_memory = true;
-  const AttemptDecision decision = DecideAttemptEnd(Running(), end, kInfraRetries);
+  const AttemptDecision decision = DecideAttemptEnd(Running(), end, kLimits);
   EXPECT_EQ(decision.transition, RunTransition::kFail);
   EXPECT_EQ(decision.failure.code, "OUT_OF_MEMORY");
 }
@@ -114,10 +265,10 @@ TEST(RetryPolicy, MemoryThatRanOutWouldRunOutAgain) {
 TEST(RetryPolicy, APreemptedAttemptIsQueuedAgainAtNoCost) {
   AttemptEnd end = Exit(75);
   end.stop = StopKind::kPreempt;
-  const AttemptDecision decision = DecideAttemptEnd(Running(), end, kInfraRetries);
+  const AttemptDecision decision = DecideAttemptEnd(Running(), end, kLimits);
   EXPECT_EQ(decision.transition, RunTransition::kRequeue);
-  EXPECT_EQ(decision.infra_losses, 0);
-  EXPECT_EQ(decision.trainer_failures, 0);
+  EXPECT_EQ(decision.attribution, Attribution::kPreempted);
+  EXPECT_EQ(decision.failure.attribution, Attribution::kPreempted);
 }
 
 TEST(RetryPolicy, ARunThatWasAskedToPauseIsPausedInsteadOfQueuedAgain) {
@@ -129,18 +280,18 @@ TEST(RetryPolicy, ARunThatWasAskedToPauseIsPausedInsteadOfQueuedAgain) {
   AttemptEnd stopped = Exit(75);
   stopped.stop = StopKind::kPause;
   for (const AttemptEnd& end : {stopped, Exit(0), Exit(1), Signal(9), Signal(9, true), Lost()}) {
-    const AttemptDecision decision = DecideAttemptEnd(run, end, kInfraRetries);
+    const AttemptDecision decision = DecideAttemptEnd(run, end, kLimits);
     EXPECT_EQ(decision.transition, RunTransition::kPause);
     EXPECT_EQ(decision.event, EventType::kPaused);
     EXPECT_NE(decision.message.find("newest checkpoint"), std::string::npos);
   }
   run.has_checkpoint = false;
-  EXPECT_NE(DecideAttemptEnd(run, Lost(), kInfraRetries).message.find("from the beginning"),
+  EXPECT_NE(DecideAttemptEnd(run, Lost(), kLimits).message.find("from the beginning"),
             std::string::npos);
-  EXPECT_EQ(DecideAttemptEnd(run, Exit(65), kInfraRetries).transition, RunTransition::kFail);
+  EXPECT_EQ(DecideAttemptEnd(run, Exit(65), kLimits).transition, RunTransition::kFail);
   AttemptEnd finished = Exit(0);
   finished.finished = true;
-  EXPECT_EQ(DecideAttemptEnd(run, finished, kInfraRetries).transition, RunTransition::kComplete);
+  EXPECT_EQ(DecideAttemptEnd(run, finished, kLimits).transition, RunTransition::kComplete);
 }
 
 TEST(RetryPolicy, ADamagedCheckpointIsPassedOverForTheOneBefore) {
@@ -150,27 +301,27 @@ TEST(RetryPolicy, ADamagedCheckpointIsPassedOverForTheOneBefore) {
   end.failure.attribution = Attribution::kInfrastructure;
   RunSnapshot run = Running();
   run.has_checkpoint = run.has_older_checkpoint = true;
-  AttemptDecision decision = DecideAttemptEnd(run, end, kInfraRetries);
+  AttemptDecision decision = DecideAttemptEnd(run, end, kLimits);
   EXPECT_EQ(decision.transition, RunTransition::kRequeue);
   EXPECT_TRUE(decision.drops_checkpoint);
-  EXPECT_EQ(decision.infra_losses + decision.trainer_failures, 0);
+  EXPECT_EQ(decision.attribution, Attribution::kUnknown);
   EXPECT_EQ(decision.failure.attribution, Attribution::kInfrastructure);
   EXPECT_NE(decision.message.find("from the checkpoint before it"), std::string::npos);
   run.has_older_checkpoint = false;
-  EXPECT_NE(DecideAttemptEnd(run, end, kInfraRetries).message.find("from the beginning"),
+  EXPECT_NE(DecideAttemptEnd(run, end, kLimits).message.find("from the beginning"),
             std::string::npos);
   // A trainer's word takes no checkpoint away, nor does one that has begun.
   AttemptEnd said = end;
   said.exit_code = 1;
   said.failure.attribution = Attribution::kInternal;
-  decision = DecideAttemptEnd(run, said, kInfraRetries);
+  decision = DecideAttemptEnd(run, said, kLimits);
   EXPECT_EQ(decision.transition, RunTransition::kFail);
   EXPECT_FALSE(decision.drops_checkpoint);
   run.acked_report = 1;
-  EXPECT_FALSE(DecideAttemptEnd(run, end, kInfraRetries).drops_checkpoint);
+  EXPECT_FALSE(DecideAttemptEnd(run, end, kLimits).drops_checkpoint);
   run.acked_report = 0;
   run.has_checkpoint = false;
-  EXPECT_FALSE(DecideAttemptEnd(run, end, kInfraRetries).drops_checkpoint);
+  EXPECT_FALSE(DecideAttemptEnd(run, end, kLimits).drops_checkpoint);
 }
 
 TEST(RetryPolicy, ATrainerThatHangsIsRetriedAsALossAndSaysSo) {
@@ -179,14 +330,15 @@ TEST(RetryPolicy, ATrainerThatHangsIsRetriedAsALossAndSaysSo) {
   end.failure.code = "TRAINER_STALLED";
   end.failure.message = "The trainer said nothing for 30m.";
   end.failure.attribution = Attribution::kStalled;
-  AttemptDecision decision = DecideAttemptEnd(Running(), end, kInfraRetries);
+  AttemptDecision decision = DecideAttemptEnd(Running(), end, kLimits);
   EXPECT_EQ(decision.transition, RunTransition::kRequeue);
-  EXPECT_EQ(decision.infra_losses, 1);
+  EXPECT_EQ(decision.attribution, Attribution::kStalled);
   EXPECT_EQ(decision.failure.attribution, Attribution::kStalled);
   EXPECT_EQ(decision.failure.code, "TRAINER_STALLED");
-  RunSnapshot run = Running();
-  run.infra_losses = kInfraRetries;
-  EXPECT_EQ(DecideAttemptEnd(run, end, kInfraRetries).transition, RunTransition::kFail);
+  // Each has cost the watchdog's time: there are fewer.
+  decision = DecideAttemptEnd(After(Times(1, Attribution::kStalled)), end, kLimits);
+  EXPECT_EQ(decision.transition, RunTransition::kFail);
+  EXPECT_EQ(decision.failure.code, "STALLS_EXHAUSTED");
 }
 
 TEST(RetryPolicy, AWorkerThatStoppedBecauseItWasCutOffCostsALoss) {
@@ -194,31 +346,31 @@ TEST(RetryPolicy, AWorkerThatStoppedBecauseItWasCutOffCostsALoss) {
   end.stop = StopKind::kPreempt;
   end.failure.code = "WORKER_DISCONNECTED";
   end.failure.attribution = Attribution::kInfrastructure;
-  const AttemptDecision decision = DecideAttemptEnd(Running(), end, kInfraRetries);
+  const AttemptDecision decision = DecideAttemptEnd(Running(), end, kLimits);
   EXPECT_EQ(decision.transition, RunTransition::kRequeue);
-  EXPECT_EQ(decision.infra_losses, 1);
+  EXPECT_EQ(decision.attribution, Attribution::kInfrastructure);
 }
 
 TEST(RetryPolicy, ATrainerThatExitsWithoutFinishingHasFailed) {
-  EXPECT_EQ(DecideAttemptEnd(Running(), Exit(0), kInfraRetries).failure.code, "EXITED_EARLY");
+  EXPECT_EQ(DecideAttemptEnd(Running(), Exit(0), kLimits).failure.code, "EXITED_EARLY");
 }
 
 TEST(RetryPolicy, AnOverdueRunIsNotQueuedAgain) {
   RunSnapshot run = Running();
   run.overdue = true;
-  EXPECT_EQ(DecideAttemptEnd(run, Lost(), kInfraRetries).failure.code, "MAX_RUN_TIME");
+  EXPECT_EQ(DecideAttemptEnd(run, Lost(), kLimits).failure.code, "MAX_RUN_TIME");
   run.overdue = false;
   run.state = RunState::kTerminating;
   run.stop_requested = StopKind::kDeadline;
-  EXPECT_EQ(DecideAttemptEnd(run, Exit(75), kInfraRetries).failure.code, "MAX_RUN_TIME");
+  EXPECT_EQ(DecideAttemptEnd(run, Exit(75), kLimits).failure.code, "MAX_RUN_TIME");
 }
 
 TEST(RetryPolicy, TheRequeueSaysFromWhereItGoesOn) {
   RunSnapshot run = Running();
-  EXPECT_NE(DecideAttemptEnd(run, Lost(), kInfraRetries).message.find("from the beginning"),
+  EXPECT_NE(DecideAttemptEnd(run, Lost(), kLimits).message.find("from the beginning"),
             std::string::npos);
   run.has_checkpoint = true;
-  EXPECT_NE(DecideAttemptEnd(run, Lost(), kInfraRetries).message.find("newest checkpoint"),
+  EXPECT_NE(DecideAttemptEnd(run, Lost(), kLimits).message.find("newest checkpoint"),
             std::string::npos);
 }
 

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "queue/run_state.h"
@@ -23,6 +25,44 @@ std::optional<StopKind> ParseStopKind(std::string_view name);
 // finetuned.v1.Scheduling.Priority less one.
 enum class Priority { kHigh = 0, kAuto = 1, kLow = 2, kLowest = 3 };
 inline constexpr int kPriorityCount = 4;
+
+// Who has to act when something failed. The values are those of finetuned.v1.Failure.Attribution.
+enum class Attribution {
+  kUnknown = 0,
+  kUser = 1,
+  kInternal = 2,
+  kNetwork = 3,
+  kInfrastructure = 4,
+  kOutOfMemory = 5,
+  kStalled = 6,
+  kPreempted = 7,
+  kData = 8,
+};
+
+inline constexpr std::array<Attribution, 9> kAllAttributions = {
+    Attribution::kUnknown, Attribution::kUser,           Attribution::kInternal,
+    Attribution::kNetwork, Attribution::kInfrastructure, Attribution::kOutOfMemory,
+    Attribution::kStalled, Attribution::kPreempted,      Attribution::kData,
+};
+
+// The name, as in the proto and in SQL; empty for kUnknown.
+const char* Name(Attribution attribution);
+// kUnknown for an empty text; nothing for one that is no name.
+std::optional<Attribution> ParseAttribution(std::string_view name);
+
+// An attempt, as the decisions about what follows see it.
+struct PastAttempt {
+  int64_t epoch = 0;
+  int64_t worker_id = 0;
+  // Of its end; kUnknown while it has not ended, and where it did not fail.
+  Attribution attribution = Attribution::kUnknown;
+  // It ended because its worker was gone.
+  bool worker_lost = false;
+  // It has saved a checkpoint that was listed.
+  bool saved = false;
+  // From its lease to the last that was heard of its worker.
+  absl::Duration lived;
+};
 
 // A run as it is stored. Serialised messages are opaque here: only the daemon reads them.
 struct Run {
@@ -56,6 +96,9 @@ struct Run {
   int max_retries = 0;
   // 0 for no limit.
   int64_t max_run_seconds = 0;
+  int64_t max_queue_seconds = 0;
+  // With PENDING: the next attempt is not queued before.
+  std::optional<absl::Time> retry_time;
   // Relative to the artifact root; empty without one.
   std::string latest_checkpoint;
   // The worker that holds its lease; empty without one.
@@ -76,8 +119,6 @@ struct RunSnapshot {
   StopKind stop_requested = StopKind::kNone;
   int64_t epoch = 0;
   int64_t last_seq = 0;
-  int trainer_failures = 0;
-  int infra_losses = 0;
   int max_retries = 0;
   // Of the lease; 0 without one.
   int64_t lease_epoch = 0;
@@ -90,8 +131,12 @@ struct RunSnapshot {
   bool has_older_checkpoint = false;
   // Whether the wall-clock limit is over.
   bool overdue = false;
+  // Whether it has waited for its first start longer than it may.
+  bool queue_overdue = false;
   // Whether it registers a model when it completes.
   bool registers = false;
+  // Ascending by epoch, the newest last; only that one where no attempt can end by the decision.
+  std::vector<PastAttempt> attempts;
 
   // Whether a worker session may still write for this attempt. Everything a worker writes is fenced
   // by this, in the transaction that writes.

@@ -19,6 +19,11 @@ const char* PriorityName(Priority priority) {
   return "?";
 }
 
+std::string LimitText(const char* name, int64_t seconds) {
+  if (seconds == 0) return absl::StrCat("no ", name);
+  return absl::StrCat(name, " ", absl::FormatDuration(absl::Seconds(seconds)));
+}
+
 std::string Changes(const Schedule& before, const Schedule& after) {
   std::vector<std::string> changes;
   if (before.priority != after.priority) {
@@ -28,10 +33,10 @@ std::string Changes(const Schedule& before, const Schedule& after) {
     changes.push_back(absl::StrCat("max_retries ", after.max_retries));
   }
   if (before.max_run_seconds != after.max_run_seconds) {
-    changes.push_back(after.max_run_seconds == 0
-                          ? "no max_run_time"
-                          : absl::StrCat("max_run_time ", absl::FormatDuration(absl::Seconds(
-                                                              after.max_run_seconds))));
+    changes.push_back(LimitText("max_run_time", after.max_run_seconds));
+  }
+  if (before.max_queue_seconds != after.max_queue_seconds) {
+    changes.push_back(LimitText("max_queue_time", after.max_queue_seconds));
   }
   return absl::StrJoin(changes, ", ");
 }

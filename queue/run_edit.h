@@ -18,10 +18,12 @@ struct Schedule {
   int max_retries = 0;
   // Wall-clock limit over all attempts; 0 for none.
   int64_t max_run_seconds = 0;
+  // How long it may wait to start for the first time; 0 for no limit.
+  int64_t max_queue_seconds = 0;
 
   bool operator==(const Schedule& other) const {
     return priority == other.priority && max_retries == other.max_retries &&
-           max_run_seconds == other.max_run_seconds;
+           max_run_seconds == other.max_run_seconds && max_queue_seconds == other.max_queue_seconds;
   }
 };
 
@@ -31,6 +33,7 @@ struct RunEdit {
   std::optional<Priority> priority;
   std::optional<int> max_retries;
   std::optional<int64_t> max_run_seconds;
+  std::optional<int64_t> max_queue_seconds;
 };
 
 struct EditDecision {

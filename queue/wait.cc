@@ -26,16 +26,29 @@ bool HasMore(const Shape& a, const Shape& b) {
 }  // namespace
 
 WaitExplanation ExplainWait(const Shape& needed, std::optional<int64_t> position,
+                            std::optional<absl::Duration> retry_in,
                             const std::vector<WorkerRoom>& workers) {
   WaitExplanation explanation;
   bool large_enough = false;
   bool has_room = false;
+  bool some_quarantined = false;
   for (const WorkerRoom& worker : workers) {
+    if (worker.in_quarantine) {
+      some_quarantined = some_quarantined || Fits(needed, worker.capacity);
+      continue;
+    }
     if (!explanation.free.has_value() || HasMore(worker.free, *explanation.free)) {
       explanation.free = worker.free;
     }
     large_enough = large_enough || Fits(needed, worker.capacity);
     has_room = has_room || Fits(needed, worker.free);
+  }
+  if (!position.has_value() && retry_in.has_value()) {
+    explanation.reason = WaitReason::kRetryDelay;
+    explanation.sentence =
+        absl::StrCat("Its next attempt is queued in ",
+                     absl::FormatDuration(absl::Ceil(*retry_in, absl::Seconds(1))), ".");
+    return explanation;
   }
   if (!position.has_value()) {
     explanation.reason = WaitReason::kHoldingLimit;
@@ -45,7 +58,13 @@ WaitExplanation ExplainWait(const Shape& needed, std::optional<int64_t> position
     return explanation;
   }
   const std::string place = absl::StrCat("Number ", *position, " in the queue. ");
-  if (workers.empty()) {
+  if (!large_enough && some_quarantined) {
+    explanation.reason = WaitReason::kWorkersInQuarantine;
+    explanation.sentence =
+        place +
+        "The workers that are large enough are in quarantine, because they have lost one attempt "
+        "after the other: see `finetune worker list`.";
+  } else if (workers.empty()) {
     explanation.reason = WaitReason::kNoWorker;
     explanation.sentence = place + "No worker is connected: start one with `finetuned worker`.";
   } else if (!large_enough) {

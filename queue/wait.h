@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "queue/placement.h"
 
 // Why a run is waiting: a pure decision over what it needs and what the workers have.
@@ -17,12 +18,15 @@ enum class WaitReason {
   kWorkersBusy = 3,
   kAboutToStart = 4,
   kHoldingLimit = 5,
+  kRetryDelay = 6,
+  kWorkersInQuarantine = 7,
 };
 
 // A worker that takes runs.
 struct WorkerRoom {
   Shape capacity;
   Shape free;
+  bool in_quarantine = false;
 };
 
 struct WaitExplanation {
@@ -34,8 +38,10 @@ struct WaitExplanation {
 };
 
 // `position`: place among the waiting runs of the same needs, from 1; nothing for a run that waits
-// outside the queue for its owner's holding limit.
+// outside the queue, for its next attempt to be due in `retry_in` or else for its owner's holding
+// limit.
 WaitExplanation ExplainWait(const Shape& needed, std::optional<int64_t> position,
+                            std::optional<absl::Duration> retry_in,
                             const std::vector<WorkerRoom>& workers);
 
 }  // namespace finetuned

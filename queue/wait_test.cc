@@ -8,25 +8,50 @@ namespace {
 const Shape kNeeded{1, "", 2, 0};
 
 TEST(Wait, EachReasonComesFromWhatTheWorkersHave) {
-  EXPECT_EQ(ExplainWait(kNeeded, 1, {}).reason, WaitReason::kNoWorker);
-  EXPECT_FALSE(ExplainWait(kNeeded, 1, {}).free.has_value());
+  EXPECT_EQ(ExplainWait(kNeeded, 1, std::nullopt, {}).reason, WaitReason::kNoWorker);
+  EXPECT_FALSE(ExplainWait(kNeeded, 1, std::nullopt, {}).free.has_value());
   const WorkerRoom small{{0, "", 8, 0}, {0, "", 8, 0}};
-  EXPECT_EQ(ExplainWait(kNeeded, 1, {small}).reason, WaitReason::kNoSuchCapacity);
+  EXPECT_EQ(ExplainWait(kNeeded, 1, std::nullopt, {small}).reason, WaitReason::kNoSuchCapacity);
   const WorkerRoom busy{{1, "h200", 8, 0}, {0, "h200", 8, 0}};
-  EXPECT_EQ(ExplainWait(kNeeded, 1, {small, busy}).reason, WaitReason::kWorkersBusy);
+  EXPECT_EQ(ExplainWait(kNeeded, 1, std::nullopt, {small, busy}).reason, WaitReason::kWorkersBusy);
   const WorkerRoom idle{{1, "h200", 8, 0}, {1, "h200", 2, 0}};
-  EXPECT_EQ(ExplainWait(kNeeded, 1, {small, busy, idle}).reason, WaitReason::kAboutToStart);
+  EXPECT_EQ(ExplainWait(kNeeded, 1, std::nullopt, {small, busy, idle}).reason,
+            WaitReason::kAboutToStart);
 }
 
 TEST(Wait, ARunOutsideTheQueueWaitsForItsOwnersHoldingLimitWhateverIsFree) {
   const WorkerRoom idle{{1, "", 8, 0}, {1, "", 8, 0}};
-  EXPECT_EQ(ExplainWait(kNeeded, std::nullopt, {idle}).reason, WaitReason::kHoldingLimit);
+  EXPECT_EQ(ExplainWait(kNeeded, std::nullopt, std::nullopt, {idle}).reason,
+            WaitReason::kHoldingLimit);
+}
+
+TEST(Wait, ARunWhoseAttemptsWereLostSaysWhenTheNextIsDue) {
+  const WorkerRoom idle{{1, "", 8, 0}, {1, "", 8, 0}};
+  const WaitExplanation why = ExplainWait(kNeeded, std::nullopt, absl::Milliseconds(38500), {idle});
+  EXPECT_EQ(why.reason, WaitReason::kRetryDelay);
+  EXPECT_EQ(why.sentence, "Its next attempt is queued in 39s.");
+}
+
+TEST(Wait, AWorkerInQuarantineGivesNoRoomAndIsToldWhereItIsTheReason) {
+  WorkerRoom quarantined{{1, "", 8, 0}, {1, "", 8, 0}};
+  quarantined.in_quarantine = true;
+  const WorkerRoom small{{0, "", 8, 0}, {0, "", 8, 0}};
+  const WorkerRoom busy{{1, "", 8, 0}, {0, "", 8, 0}};
+  EXPECT_EQ(ExplainWait(kNeeded, 1, std::nullopt, {quarantined}).reason,
+            WaitReason::kWorkersInQuarantine);
+  EXPECT_EQ(ExplainWait(kNeeded, 1, std::nullopt, {small, quarantined}).reason,
+            WaitReason::kWorkersInQuarantine);
+  EXPECT_EQ(ExplainWait(kNeeded, 1, std::nullopt, {busy, quarantined}).reason,
+            WaitReason::kWorkersBusy);
+  quarantined.capacity = small.capacity;
+  EXPECT_EQ(ExplainWait(kNeeded, 1, std::nullopt, {small, quarantined}).reason,
+            WaitReason::kNoSuchCapacity);
 }
 
 TEST(Wait, TheSentenceSaysThePlaceAndTheNeed) {
   const WorkerRoom small{{0, "", 8, 0}, {0, "", 8, 0}};
   EXPECT_EQ(
-      ExplainWait(kNeeded, 3, {small}).sentence,
+      ExplainWait(kNeeded, 3, std::nullopt, {small}).sentence,
       "Number 3 in the queue. It needs 2 CPU cores, 1 GPU, more than any connected worker has "
       "in all.");
 }
@@ -34,7 +59,7 @@ TEST(Wait, TheSentenceSaysThePlaceAndTheNeed) {
 TEST(Wait, TheMostThatOneWorkerHasFreeIsShown) {
   const WorkerRoom a{{8, "", 8, 0}, {1, "", 8, 0}};
   const WorkerRoom b{{8, "", 8, 0}, {2, "", 1, 0}};
-  EXPECT_EQ(ExplainWait(kNeeded, 1, {a, b}).free->gpus, 2);
+  EXPECT_EQ(ExplainWait(kNeeded, 1, std::nullopt, {a, b}).free->gpus, 2);
 }
 
 }  // namespace

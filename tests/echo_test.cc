@@ -50,6 +50,7 @@ class EchoTest : public LifecycleTest {
     spec.mutable_scheduling()->set_priority(v1::Scheduling::LOW);
     spec.mutable_scheduling()->set_max_retries(2);
     spec.mutable_scheduling()->mutable_max_run_time()->set_seconds(3600);
+    spec.mutable_scheduling()->mutable_max_queue_time()->set_seconds(7200);
     v1::Recipe& recipe = *spec.mutable_recipe();
     recipe.set_batch_size(4);
     recipe.set_micro_batch_size(2);

@@ -30,6 +30,7 @@ int Strength(v1::StopKind stop) {
 
 v1::Failure::Attribution AttributionOf(const std::string& word) {
   if (word == "user") return v1::Failure::USER;
+  if (word == "data") return v1::Failure::DATA;
   if (word == "internal") return v1::Failure::INTERNAL;
   if (word == "network") return v1::Failure::NETWORK;
   if (word == "infrastructure") return v1::Failure::INFRASTRUCTURE;

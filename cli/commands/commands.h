@@ -99,6 +99,7 @@ struct UpdateFlags {
   std::optional<int32_t> max_retries;
   // A duration, or `none`.
   std::optional<std::string> max_run_time;
+  std::optional<std::string> max_queue_time;
   std::optional<std::string> etag;
 };
 absl::StatusOr<int> UpdateRun(Session& session, const UpdateFlags& flags);

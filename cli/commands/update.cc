@@ -62,10 +62,17 @@ absl::StatusOr<Change> ChangeOf(const UpdateFlags& flags) {
     }
     change.mask.add_paths("spec.scheduling.max_run_time");
   }
+  if (flags.max_queue_time) {
+    if (absl::AsciiStrToLower(*flags.max_queue_time) != "none") {
+      FT_ASSIGN_OR_RETURN(const absl::Duration limit, ParseDuration(*flags.max_queue_time));
+      *change.scheduling.mutable_max_queue_time() = ToProtoDuration(limit);
+    }
+    change.mask.add_paths("spec.scheduling.max_queue_time");
+  }
   if (change.mask.paths().empty()) {
     return UsageError(
-        "There is nothing to change: give --label, --remove-label, --priority, --max-retries or "
-        "--max-run-time.",
+        "There is nothing to change: give --label, --remove-label, --priority, --max-retries, "
+        "--max-run-time or --max-queue-time.",
         "finetune run update --help");
   }
   // Taken for none by the server, which is not what somebody means who gives one.

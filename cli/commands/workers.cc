@@ -26,6 +26,15 @@ void PrintWorker(Session& session, const v1::Worker& worker) {
     KeyValues page;
     page.Add("Name", worker.name());
     page.Add("State", v1::Worker::State_Name(worker.state()));
+    if (worker.state() == v1::Worker::QUARANTINED) {
+      const absl::Time end = FromProtoTime(worker.quarantine_end_time());
+      page.Add("Quarantine",
+               absl::StrCat("It has lost ", worker.loss_count(), " attempts one after the other. ",
+                            end > now ? absl::StrCat("It gets none for ", FormatAge(end - now))
+                                      : "It gets one at a time until one goes well",
+                            ". `finetune worker drain ", Sanitize(worker.name()),
+                            " --undo` trusts it again at once."));
+    }
     page.Add("Has", ComputeText(worker.capacity()));
     page.Add("Free", ComputeText(worker.free()));
     std::vector<std::string> labels;

@@ -14,11 +14,11 @@ with input as materialized (
   select * from unnest(
       $1::bigint[], $2::bigint[], $3::int[], $4::smallint[], $5::text[], $6::uuid[], $7::uuid[], $8::bytea[],
       $9::bytea[], $10::text[], $11::text[], $12::jsonb[], $13::int[], $14::bigint[], $15::int[], $16::text[],
-      $19::text[], $20::int[], $21::bigint[], $22::text[], $23::bigint[])
+      $19::text[], $20::int[], $21::bigint[], $22::text[], $23::bigint[], $24::bigint[])
     with ordinality as i(
       workspace_id, owner_id, gpus, priority, name, uid, request_id, request_hash,
       spec, model, experiment_path, labels, max_retries, max_run_seconds, checkpoints_kept, message,
-      gpu_type, cpus, memory_bytes, register_to, source_run_id, ordinal)
+      gpu_type, cpus, memory_bytes, register_to, source_run_id, max_queue_seconds, ordinal)
 ),
 replayed as materialized (
   select i.ordinal, r.run_id, r.request_hash = i.request_hash as same
@@ -89,11 +89,12 @@ made_models as (
 inserted as (
   insert into runs (run_id, workspace_id, owner_id, shape_id, priority, queue_pos, max_retries, max_run_time,
                     checkpoints_kept, create_time, update_time, uid, name, model, experiment_id, labels,
-                    registered_model_id, source_run_id)
+                    registered_model_id, source_run_id, max_queue_time)
     overriding system value
   select a.run_id, a.workspace_id, a.owner_id, s.shape_id, a.priority, a.queue_pos, a.max_retries,
          make_interval(secs => nullif(a.max_run_seconds, 0)), a.checkpoints_kept, a.now, a.now, a.uid, a.name, a.model,
-         e.experiment_id, a.labels, m.model_id, nullif(a.source_run_id, 0)
+         e.experiment_id, a.labels, m.model_id, nullif(a.source_run_id, 0),
+         make_interval(secs => nullif(a.max_queue_seconds, 0))
   from admitted a
   join (select * from known_experiments union all select * from made_experiments) e
     on (e.workspace_id, e.path) = (a.workspace_id, a.experiment_path)
@@ -152,8 +153,9 @@ order by i.ordinal
 
 -- name: release_runs
 -- Queues the next runs of owners that have a holding limit, as many as are free of it, in the order of priority and
--- arrival. The owners are locked by this transaction. What is queued or held is counted, not kept in a counter: an
--- owner has few active runs, and a limit may be set at any time.
+-- arrival; those that are to wait before their next attempt not before that. The owners are locked by this transaction.
+-- What is queued or held is counted, not kept in a counter: an owner has few active runs, and a limit may be set at any
+-- time.
 with limited as (
   -- One whose limit was taken away may have everything.
   select owner_id, coalesce(holding_limit, $2::int, 2147483647) as holding_limit from owners
@@ -163,13 +165,15 @@ active as materialized (
   select r.owner_id, r.run_id, r.shape_id, r.priority, r.queue_pos,
          r.state = 'PENDING' and not exists (
            select from run_queue q where (q.shape_id, q.priority, q.pos) = (r.shape_id, r.priority, r.queue_pos))
-           as waits_outside
+           as waits_outside,
+         coalesce(r.retry_time <= clock_timestamp(), true) as is_due
   from runs r join limited using (owner_id)
   where r.state in ('PENDING', 'QUEUED', 'STARTING', 'RUNNING', 'TERMINATING')
 ),
 released as (select owner_id, count(*) filter (where not waits_outside) as released_count from active group by owner_id),
 waiting as (
-  select *, row_number() over (partition by owner_id order by priority, queue_pos) as place from active where waits_outside
+  select *, row_number() over (partition by owner_id order by priority, queue_pos) as place from active
+  where waits_outside and is_due
 )
 insert into run_queue (shape_id, priority, pos, run_id)
 select w.shape_id, w.priority, w.queue_pos, w.run_id
@@ -192,9 +196,9 @@ moved as (
     queue_pos = nextval('queue_positions'),
     last_seq = r.last_seq + 1,
     state_reason = '',
-    paused_duration = r.paused_duration
-      + case when r.start_time is null then interval '0' else clock_timestamp() - r.pause_time end,
+    paused_duration = r.paused_duration + (clock_timestamp() - r.pause_time),
     pause_time = null,
+    resume_time = case when r.start_time is not null then clock_timestamp() end,
     update_time = greatest(r.update_time, clock_timestamp())
   from counted where r.run_id = $1::bigint
   returning r.run_id, r.last_seq, r.update_time, r.shape_id, r.priority, r.queue_pos, counted.may_queue
@@ -210,15 +214,20 @@ queued as (
 select o.owner_id, o.active, coalesce(o.active_limit, $2::int) as active_limit, exists (select from moved) as admitted
 from runs r join owners o using (owner_id) where r.run_id = $1::bigint
 
--- name: limited_owners
-select owner_id from owners where coalesce(holding_limit, $1::int) is not null and active > 0 order by owner_id
-for no key update
+-- name: owners_to_release
+-- Owners with a holding limit, and owners of runs whose time before the next attempt is over.
+select owner_id from owners
+where (coalesce(holding_limit, $1::int) is not null and active > 0) or owner_id in (
+  select r.owner_id from runs r
+  where r.state = 'PENDING' and r.retry_time is not null and r.retry_time <= clock_timestamp() and not exists (
+    select from run_queue q where (q.shape_id, q.priority, q.pos) = (r.shape_id, r.priority, r.queue_pos)))
+order by owner_id for no key update
 
 -- name: stranded_owners
 -- Owners without a holding limit that still have a run waiting outside the queue: their limit was taken away.
 select owner_id from owners o
 where coalesce(holding_limit, $1::int) is null and active > 0 and exists (
-  select from runs r where r.owner_id = o.owner_id and r.state = 'PENDING' and not exists (
+  select from runs r where r.owner_id = o.owner_id and r.state = 'PENDING' and r.retry_time is null and not exists (
     select from run_queue q where (q.shape_id, q.priority, q.pos) = (r.shape_id, r.priority, r.queue_pos)))
 order by owner_id for no key update of o
 

@@ -1,7 +1,8 @@
 -- name: read_run_for_edit
 -- What a change is decided on; lock_runs has locked the row.
 select state, last_seq, update_time, priority, max_retries,
-       coalesce(extract(epoch from max_run_time), 0)::bigint as max_run_seconds, delete_time is not null as deleted
+       coalesce(extract(epoch from max_run_time), 0)::bigint as max_run_seconds,
+       coalesce(extract(epoch from max_queue_time), 0)::bigint as max_queue_seconds, delete_time is not null as deleted
 from runs where run_id = $1::bigint
 
 -- name: update_run
@@ -10,6 +11,7 @@ from runs where run_id = $1::bigint
 with moved as (
   update runs set priority = $2::smallint, max_retries = $3::int,
                   max_run_time = make_interval(secs => nullif($4::bigint, 0)),
+                  max_queue_time = make_interval(secs => nullif($8::bigint, 0)),
                   labels = coalesce($5::jsonb, labels),
                   last_seq = last_seq + case when $6::text = '' then 0 else 1 end,
                   update_time = greatest(update_time + interval '1 microsecond', clock_timestamp())

@@ -16,7 +16,10 @@ order by q.priority, q.pos
 
 -- name: lock_session
 -- Held to the end of the claim, so that a new session of the worker cannot come between.
-select worker_id, draining, drain_requested from workers where session_id = $1::bigint for share
+-- A worker in quarantine gets nothing, and after it one attempt at a time.
+select worker_id, draining, drain_requested, quarantine_end_time is not null as on_trial,
+       coalesce(quarantine_end_time > clock_timestamp(), false) as in_quarantine
+from workers where session_id = $1::bigint for share
 
 -- name: lease_runs
 -- Grants leases on queue rows that this transaction has locked. Runs that somebody else has locked, to cancel them,
@@ -33,7 +36,10 @@ claimed as (
 ),
 started as (
   update runs set state = 'STARTING', epoch = epoch + 1, update_time = greatest(update_time, clock_timestamp()),
-                  state_reason = ''
+                  state_reason = '',
+                  -- The wait after a pause is not the run's own time.
+                  paused_duration = paused_duration + coalesce(clock_timestamp() - resume_time, interval '0'),
+                  resume_time = null
   from claimed where runs.run_id = claimed.run_id
   returning runs.run_id, runs.epoch
 ),
@@ -77,7 +83,9 @@ held as materialized (
   order by l.run_id for no key update of l
 ),
 renewed as (
-  update leases l set expire_time = clock_timestamp() + make_interval(secs => $4::float8)
+  update leases l set
+    renew_time = clock_timestamp(),
+    expire_time = clock_timestamp() + make_interval(secs => $4::float8)
   from held where l.run_id = held.run_id
   returning l.run_id, l.epoch, l.session_id
 )
@@ -108,7 +116,10 @@ with held as materialized (
   join unnest($3::bigint[], $4::bigint[]) as i(run_id, epoch) using (run_id, epoch)
   where l.worker_id = $1::bigint order by l.run_id for no key update of l
 )
-update leases l set session_id = $2::bigint, expire_time = clock_timestamp() + make_interval(secs => $5::float8)
+update leases l set
+  session_id = $2::bigint,
+  renew_time = clock_timestamp(),
+  expire_time = clock_timestamp() + make_interval(secs => $5::float8)
 from held where l.run_id = held.run_id
 returning l.run_id, l.epoch
 
@@ -137,9 +148,44 @@ where state in ('QUEUED', 'STARTING', 'RUNNING') and stop_requested is null
   and max_run_time is not null and start_time + max_run_time + paused_duration < clock_timestamp()
 order by run_id limit 100
 
+-- name: overlong_waits
+-- Runs that have waited to start for the first time longer than they may.
+select run_id from runs
+where state = 'PENDING' and start_time is null and max_queue_time is not null
+  and create_time + max_queue_time + paused_duration < clock_timestamp()
+order by create_time limit 100
+
 -- name: request_drain
--- Takes a worker out of use, or back.
-update workers set drain_requested = $2::bool where name = $1::text returning worker_id
+-- Takes a worker out of use, or back, which ends its quarantine: whoever does it says that it is well.
+update workers set
+  drain_requested = $2::bool,
+  quarantine_end_time = case when $2::bool then quarantine_end_time end,
+  loss_count = case when $2::bool then loss_count else 0 end,
+  trusted_time = case when $2::bool then trusted_time else clock_timestamp() end
+where name = $1::text returning worker_id
+
+-- name: lock_workers
+-- Alone in its transaction: others lock workers before leases.
+select worker_id from workers
+where worker_id = any($1::bigint[]) or ($2::bool and quarantine_end_time is not null)
+order by worker_id for no key update
+
+-- name: worker_attempts
+-- What the workers did last, newest first.
+select w.worker_id, w.name, w.loss_count, w.quarantine_end_time is not null as in_quarantine, a.run_id, a.create_time, a.end_time, coalesce(a.attribution::text, '') as attribution,
+       a.worker_lost, a.saved
+from workers w
+cross join lateral (
+  select * from run_attempts where run_attempts.worker_id = w.worker_id and run_attempts.create_time > w.trusted_time
+  order by run_attempts.create_time desc limit $2::int
+) a
+where w.worker_id = any($1::bigint[])
+order by w.worker_id, a.create_time desc
+
+-- name: set_quarantine
+update workers w set loss_count = i.loss_count, quarantine_end_time = i.end_time
+from unnest($1::bigint[], $2::int[], $3::timestamptz[]) as i(worker_id, loss_count, end_time)
+where w.worker_id = i.worker_id and (w.loss_count, w.quarantine_end_time) is distinct from (i.loss_count, i.end_time)
 
 -- name: attempts_of_worker
 -- What a worker holds, oldest first, each with whose it is.

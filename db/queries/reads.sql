@@ -30,6 +30,8 @@ select r.run_id, w.name as workspace, o.email, r.name, r.uid, r.state, coalesce(
        r.epoch, r.last_seq, r.shape_id, r.priority, r.queue_pos, r.create_time, r.update_time, r.start_time,
        r.end_time, r.estimated_end_time, r.state_reason, r.labels, r.links, r.progress, r.failure, s.spec, e.path as experiment_path,
        e.uid as experiment_uid, r.max_retries, coalesce(extract(epoch from r.max_run_time), 0)::bigint as max_run_seconds,
+       coalesce(extract(epoch from r.max_queue_time), 0)::bigint as max_queue_seconds,
+       case when r.state = 'PENDING' and r.retry_time > clock_timestamp() then r.retry_time end as retry_time,
        coalesce((select c.path from checkpoints c where c.run_id = r.run_id order by c.step desc limit 1), '')
          as latest_checkpoint,
        coalesce((select k.name from leases l join workers k using (worker_id) where l.run_id = r.run_id), '') as worker,
@@ -53,6 +55,7 @@ select detail, create_time, epoch from checkpoints where run_id = $1::bigint ord
 -- name: list_attempts
 -- By the primary key, newest first.
 select a.epoch, w.name as worker, a.create_time, a.start_time, a.end_time, coalesce(a.end_reason, '') as end_reason,
+       coalesce(a.attribution::text, '') as attribution,
        extract(epoch from coalesce(a.end_time, clock_timestamp()) - a.create_time)::float8 as held_seconds,
        s.gpus, s.gpu_type, s.cpus, s.memory_bytes,
        coalesce((select c.name from checkpoints c where c.run_id = a.run_id and c.epoch = a.epoch
@@ -74,6 +77,7 @@ from run_queue q where q.shape_id = $1::int
 -- name: list_workers
 select w.name, w.session_id is not null as has_session, w.draining or w.drain_requested as draining,
        extract(epoch from clock_timestamp() - w.last_seen_time)::float8 as seen_seconds_ago, w.last_seen_time,
+       w.loss_count, w.quarantine_end_time,
        w.version, w.gpus, w.gpu_type, w.cpus, w.memory_bytes, w.labels,
        count(l.run_id) as attempt_count, coalesce(sum(s.gpus), 0) as used_gpus, coalesce(sum(s.cpus), 0) as used_cpus,
        coalesce(sum(s.memory_bytes), 0) as used_memory_bytes

@@ -14,21 +14,29 @@ select run_id from runs where run_id = any($1::bigint[]) order by run_id for no 
 select run_id from leases where run_id = any($1::bigint[]) order by run_id for no key update
 
 -- name: read_locked_runs
--- The rows that a decision is made on, with their lease, after their locks. Expiry is judged by the clock at this
--- moment and not by the transaction's beginning.
+-- The rows that a decision is made on, with their lease, after their locks; one for each attempt with $2, else for the
+-- newest. Expiry is judged by the clock at this moment and not by the transaction's beginning.
 select r.run_id, r.state, r.epoch, r.last_seq, coalesce(r.stop_requested::text, '') as stop_requested,
-       r.trainer_failures, r.infra_losses, r.max_retries,
+       r.max_retries,
        coalesce(l.epoch, 0) as lease_epoch, coalesce(l.session_id, 0) as session_id,
        coalesce(l.expire_time < clock_timestamp(), false) as lease_expired,
-       coalesce(a.acked_report, 0) as acked_report,
+       coalesce(a.epoch, 0) as attempt_epoch, coalesce(a.worker_id, 0) as worker_id,
+       coalesce(a.attribution::text, '') as attribution, coalesce(a.worker_lost, false) as worker_lost,
+       coalesce(a.saved, false) as saved, coalesce(a.acked_report, 0) as acked_report,
+       coalesce(extract(epoch from coalesce(a.last_renew_time, case when a.epoch = l.epoch then l.renew_time end)
+                                   - a.create_time), 0)::float8 as lived_seconds,
        exists (select from checkpoints c where c.run_id = r.run_id) as has_checkpoint,
        exists (select from checkpoints c where c.run_id = r.run_id offset 1) as has_older_checkpoint,
-       coalesce(r.start_time + r.max_run_time + r.paused_duration < clock_timestamp(), false) as overdue,
+       coalesce(r.start_time + r.max_run_time + r.paused_duration
+                  + coalesce(clock_timestamp() - r.resume_time, interval '0') < clock_timestamp(), false) as overdue,
+       coalesce(r.state = 'PENDING' and r.start_time is null
+                  and r.create_time + r.max_queue_time + r.paused_duration < clock_timestamp(), false) as queue_overdue,
        r.registered_model_id is not null as registers
 from runs r
 left join leases l using (run_id)
-left join run_attempts a on a.run_id = r.run_id and a.epoch = r.epoch
+left join run_attempts a on a.run_id = r.run_id and (a.epoch = r.epoch or $2::bool)
 where r.run_id = any($1::bigint[])
+order by r.run_id, a.epoch
 
 -- name: apply_transitions
 -- The one statement that ends or changes where runs stand, for rows that lock_runs has locked: state, event, lease,
@@ -36,17 +44,16 @@ where r.run_id = any($1::bigint[])
 with input as materialized (
   select * from unnest(
       $1::bigint[], $2::run_state[], $3::event_type[], $4::text[], $5::bool[], $6::text[], $7::bytea[], $8::bytea[],
-      $9::int[], $10::int[], $11::text[], $12::bool[])
+      $9::text[], $10::bool[], $11::float8[], $12::text[], $13::bool[])
     as i(run_id, new_state, event_type, message, ends_attempt, stop_requested, detail, failure,
-         trainer_failures, infra_losses, state_reason, frees_slot)
+         attribution, worker_lost, retry_seconds, state_reason, frees_slot)
 ),
 moved as (
   update runs r set
     state = i.new_state,
     stop_requested = nullif(i.stop_requested, '')::stop_kind,
     last_seq = r.last_seq + 1,
-    trainer_failures = i.trainer_failures,
-    infra_losses = i.infra_losses,
+    retry_time = case when i.retry_seconds > 0 then clock_timestamp() + make_interval(secs => i.retry_seconds) end,
     state_reason = i.state_reason,
     failure = case when i.new_state = 'FAILED' then i.failure end,
     estimated_end_time = case when i.new_state = r.state then r.estimated_end_time end,
@@ -55,7 +62,8 @@ moved as (
                     then greatest(r.update_time, clock_timestamp()) end,
     pause_time = case when i.new_state = 'PAUSED' then clock_timestamp() end
   from input i where r.run_id = i.run_id
-  returning r.run_id, r.owner_id, r.epoch, r.last_seq, r.update_time, r.shape_id, r.priority, r.queue_pos, r.state
+  returning r.run_id, r.owner_id, r.epoch, r.last_seq, r.update_time, r.shape_id, r.priority, r.queue_pos, r.state,
+            r.retry_time
 ),
 events as (
   insert into run_events (run_id, seq, event_time, epoch, type, message, detail)
@@ -65,10 +73,16 @@ events as (
 ended_leases as (
   delete from leases l using moved m, input i
   where l.run_id = m.run_id and i.run_id = m.run_id and i.ends_attempt
+  returning l.run_id, l.renew_time
 ),
 ended_attempts as (
-  update run_attempts a set end_time = m.update_time, end_reason = i.message
-  from moved m join input i using (run_id)
+  update run_attempts a set
+    end_time = m.update_time,
+    end_reason = i.message,
+    attribution = nullif(i.attribution, '')::attribution,
+    worker_lost = i.worker_lost,
+    last_renew_time = e.renew_time
+  from moved m join input i using (run_id) left join ended_leases e using (run_id)
   where a.run_id = m.run_id and a.epoch = m.epoch and a.end_time is null and i.ends_attempt
 ),
 left_queue as (
@@ -77,7 +91,8 @@ left_queue as (
 ),
 entered_queue as (
   insert into run_queue (shape_id, priority, pos, run_id)
-  select shape_id, priority, queue_pos, run_id from moved where state = 'PENDING'
+  -- One that is to wait before its next attempt is queued by release_runs.
+  select shape_id, priority, queue_pos, run_id from moved where state = 'PENDING' and retry_time is null
 ),
 freed as (
   update owners o set active = o.active - f.freed_count
@@ -110,6 +125,8 @@ moved as (
                               when i.remaining_seconds >= 0
                               then clock_timestamp() + make_interval(secs => i.remaining_seconds) end,
     start_time = case when i.starts then coalesce(r.start_time, clock_timestamp()) else r.start_time end,
+    -- Up to the first start it was taken off the time in the queue, from there on it is off max_run_time.
+    paused_duration = case when i.starts and r.start_time is null then interval '0' else r.paused_duration end,
     links = coalesce(i.links, r.links),
     update_time = greatest(r.update_time, clock_timestamp())
   from input i where r.run_id = i.run_id
@@ -118,6 +135,7 @@ moved as (
 attempts as (
   update run_attempts a set
     acked_report = i.acked_report,
+    saved = a.saved or i.run_id = any($11::bigint[]),
     start_time = case when i.starts then coalesce(a.start_time, clock_timestamp()) else a.start_time end
   from input i where a.run_id = i.run_id and a.epoch = i.epoch
 ),

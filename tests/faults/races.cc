@@ -81,8 +81,9 @@ Act Report(std::vector<EventType> types, int64_t first = 2) {
 }
 
 std::string LoseExpired(Stores& stores, const Scene& scene) {
-  const auto moved = stores.transitions.Lose(scene.run_id, scene.epoch, /*must_be_expired=*/true, 0,
-                                             "Its worker was not heard of for too long.");
+  const auto moved =
+      stores.transitions.Lose(scene.run_id, {scene.epoch, /*by_expiry=*/true, /*except_session=*/0,
+                                             "Its worker was not heard of for too long."});
   if (!moved.ok()) return Failed(moved.status());
   return moved->has_value() ? "lost" : "nothing";
 }
@@ -113,8 +114,9 @@ std::string OpenAnew(Stores& stores, const Scene& scene) {
   if (!opened.ok()) return Failed(opened.status());
   std::string lost = "opened";
   for (const AttemptId& orphan : opened->orphaned) {
-    const auto moved = stores.transitions.Lose(orphan.run_id, orphan.epoch, false, opened->session,
-                                               "The worker came back without it.");
+    const auto moved = stores.transitions.Lose(
+        orphan.run_id,
+        {orphan.epoch, /*by_expiry=*/false, opened->session, "The worker came back without it."});
     if (!moved.ok()) return Failed(moved.status());
     if (moved->has_value()) lost = "opened and lost";
   }

@@ -1,0 +1,45 @@
+#include "queue/quarantine.h"
+
+#include <algorithm>
+#include <set>
+
+namespace finetuned {
+namespace {
+
+// More make no difference to a time that has a longest.
+constexpr int kMaxDoublings = 20;
+
+}  // namespace
+
+bool CountsAgainstWorker(Attribution attribution, bool worker_lost) {
+  return worker_lost || attribution == Attribution::kInfrastructure ||
+         attribution == Attribution::kNetwork || attribution == Attribution::kStalled;
+}
+
+Quarantine DecideQuarantine(const std::vector<WorkerAttempt>& attempts,
+                            const QuarantinePolicy& policy) {
+  Quarantine quarantine;
+  absl::Time last_loss = absl::InfinitePast();
+  absl::Time before = absl::InfiniteFuture();
+  std::set<int64_t> runs;
+  for (const WorkerAttempt& attempt : attempts) {
+    if (!attempt.end_time.has_value()) {
+      if (attempt.saved) break;
+      continue;
+    }
+    if (!CountsAgainstWorker(attempt.attribution, attempt.worker_lost)) break;
+    runs.insert(attempt.run_id);
+    last_loss = std::max(last_loss, *attempt.end_time);
+    if (*attempt.end_time <= before) {
+      ++quarantine.losses;
+      before = attempt.create_time;
+    }
+  }
+  if (policy.losses > 0 && quarantine.losses >= policy.losses && runs.size() > 1) {
+    const int doublings = std::min(quarantine.losses - policy.losses, kMaxDoublings);
+    quarantine.end_time = last_loss + std::min(policy.first * (1 << doublings), policy.longest);
+  }
+  return quarantine;
+}
+
+}  // namespace finetuned
