@@ -1,8 +1,13 @@
 # The front door. `make` lists what it can do; the work is done by CMake and by the scripts in tools/.
 .DEFAULT_GOAL := help
-.PHONY: help deps build quickstart test faults lint format schema clean
+.PHONY: help deps build quickstart test faults faults/full lint format schema clean
 
 JOBS ?= $(shell nproc)
+# Of `make faults` and `make faults/full`.
+SEED ?= 1
+FAULTS ?= 30
+SEEDS ?= 1-100
+OUT ?= /var/tmp/finetuned-campaign
 programs := finetuned finetuned-worker finetuned-shim finetune
 
 help: ## List the targets
@@ -22,10 +27,16 @@ test: ## Build what is missing and run every test, with sanitizers, against a re
 	@tools/build.sh dev $(JOBS) all
 	@tools/run_tests.sh
 
-faults: ## Try to break the promises: every order of the transactions that meet, and mutants of the SQL
+faults: ## Try to break the promises: models, orders of transactions, mutants, storms, and a campaign of faults (SEED=n FAULTS=m)
 	@tools/install_deps.sh --test
-	@tools/build.sh dev $(JOBS) interleavings_test mutants_test
-	@build/dev/bin/interleavings_test && build/dev/bin/mutants_test
+	@tools/build.sh dev $(JOBS) model_test interleavings_test mutants_test storm_test $(programs)
+	@for test in model_test interleavings_test mutants_test storm_test; do build/dev/bin/$$test || exit 1; done
+	@FINETUNED_BIN=$(CURDIR)/build/dev/bin /usr/bin/python3 -B tests/faults/nemesis/campaign.py --seed $(SEED) --faults $(FAULTS)
+
+faults/full: ## Campaigns of 100 faults for each of SEEDS=a-b, hours long; goes on where it was ended (OUT=folder)
+	@tools/install_deps.sh --test
+	@tools/build.sh dev $(JOBS) $(programs)
+	@FINETUNED_BIN=$(CURDIR)/build/dev/bin /usr/bin/python3 -B tests/faults/nemesis/campaign.py --seeds $(SEEDS) --faults 100 --out $(OUT)
 
 lint: ## Check layering, format and the repository's own rules
 	@tools/lint.sh

@@ -54,7 +54,7 @@ class LoadProcess:
         config = stack.folder / "load.json"
         config.write_text(json.dumps({
             "servers": {name: stack.client_ports[name] for name in stacks.DAEMONS}, "tokens": stack.tokens,
-            "seed": seed, "prefix": f"n{seed}", "workers": stacks.WORKERS, "admin_token": stack.admin_token,
+            "seed": seed, "prefix": f"n{seed}",
             "history": str(self.history), "data": f"{stack.folder}/data", "pause": LOAD_PAUSE}))
         with open(stack.log_of("load"), "ab") as log:
             self.process = subprocess.Popen(
@@ -156,7 +156,6 @@ class Campaign:
         lasted = time.monotonic() - began
         answered = self.load.do("probe", seconds=RECOVER_SECONDS)["seconds"]
         self.recovery += answered.values()
-        self.load.do("trust")
         if max(answered.values()) >= RECOVER_SECONDS:
             self.violations.append(f"O3: after {'+'.join(step['kinds'])} no answer for {RECOVER_SECONDS} s: {answered}")
         self.say(f"{'+'.join(step['kinds'])}: {lasted:.1f} s, answers after {max(answered.values()):.2f} s")
@@ -168,7 +167,6 @@ class Campaign:
         began = time.monotonic()
 
         def all_terminal():
-            self.load.do("trust")
             self.load.do("drain")
             return self.stack.sql("select count(*) from runs where end_time is null") == "0"
         try:

@@ -29,8 +29,6 @@ WATCHERS = 24
 RESENDS = 100
 RESEND_PAUSE = 0.2
 DRAIN_SECONDS = 10
-# Absent in services that queue lost runs again at once.
-RETRY_DELAY = dict(run_pb2.Wait.Reason.items()).get("RETRY_DELAY")
 OPS = {"create": 30, "get": 22, "list": 6, "cancel": 9, "pause": 7, "resume": 10, "delete": 4, "stranger": 2}
 MODES = {"ok": 60, "exit_1": 3, "exit_65": 2, "exit_75": 3, "signal": 3, "hang": 2, "deaf": 3, "forks": 2,
          "exits_early": 2, "half_checkpoint": 4, "flood": 2, "bad_utf8": 2, "old_stamps": 2}
@@ -160,26 +158,12 @@ class Load:
         return {}
 
     def drain(self, _):
-        """Cancels what would not end by itself, or only after minutes: what is paused, or was lost too often."""
+        """Cancels what would not end by itself: what is paused."""
         for owner in self.owners:
             token = self.tokens[owner]
-            code, answer = self.helper.list(owner, token, [run_pb2.Run.PAUSED, run_pb2.Run.PENDING], page_size=1000)
+            code, answer = self.helper.list(owner, token, [run_pb2.Run.PAUSED], page_size=1000)
             for run in answer.runs if code == "OK" else ():
-                if run.state == run_pb2.Run.PAUSED or self.waits_to_be_retried(owner, token, run.name):
-                    self.helper.cancel(owner, token, [run.name])
-        return {}
-
-    def waits_to_be_retried(self, owner, token, name):
-        if RETRY_DELAY is None:
-            return False
-        code, run = self.helper.on_run("get", owner, token, name)
-        return code == "OK" and run.wait.reason == RETRY_DELAY
-
-    def trust(self, _):
-        """Takes every worker back into use that the service has shut out because it lost attempts: that was us."""
-        for worker in self.config["workers"]:
-            self.helper.call("trust", "root@example.com", self.config["admin_token"], "DrainWorker",
-                             api.DrainWorkerRequest(name=worker, undo=True), {"worker": worker}, lambda _: {})
+                self.helper.cancel(owner, token, [run.name])
         return {}
 
     def settle_watchers(self, request):

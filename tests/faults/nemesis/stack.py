@@ -29,6 +29,7 @@ SLOTS = 4
 # In seconds, as short as the order that the daemon demands and a slow machine allow.
 RENEW, SELF_STOP, GRACE, MARGIN, REASSIGN = 0.3, 4.0, 1.0, 0.5, 6.0
 STALL_SECONDS = 3
+RETRY_DELAY, QUARANTINE = 0.25, 1.0
 # How long a trainer that was frozen with its host may still compute beside its successor.
 OVERLAP = GRACE + 2
 INFRASTRUCTURE_RETRIES = 30
@@ -201,7 +202,9 @@ class Stack:
             f"model_roots: [{ROOT}/trainer/models]", f"listen: 127.0.0.1:{own}",
             f"worker_listen: 127.0.0.1:{worker_port}", f"metrics_listen: 127.0.0.1:{self.metrics_ports[name]}",
             f"active_runs_limit: {ACTIVE_LIMIT}", f"holding_runs_limit: {HOLDING_LIMIT}",
-            f"infrastructure_retries: {INFRASTRUCTURE_RETRIES}", "shutdown_grace_duration: 2s",
+            f"infrastructure_retries: {INFRASTRUCTURE_RETRIES}", "stall_retries: 10",
+            f"retry_delay_duration: {RETRY_DELAY}s", f"longest_retry_delay_duration: {8 * RETRY_DELAY}s",
+            f"quarantine_duration: {QUARANTINE}s", f"longest_quarantine_duration: {4 * QUARANTINE}s", "shutdown_grace_duration: 2s",
             f"ready_file: {self.folder}/{name}.ready",
             f"lease: {{renew_interval_duration: {RENEW}s, self_stop_duration: {SELF_STOP}s, grace_duration: {GRACE}s, "
             f"margin_duration: {MARGIN}s, reassign_duration: {REASSIGN}s}}", ""]))
