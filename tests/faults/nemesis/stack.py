@@ -36,6 +36,8 @@ INFRASTRUCTURE_RETRIES = 30
 # File systems of their own, so that they can be full.
 DISKS = {"pg": "1g", "store": "512m", "work": "256m"}
 COME_UP_SECONDS = 60
+# Its exit status; 3 is an error of a statement.
+PSQL_NOT_CONNECTED = 2
 ADMIN = "finetuned_admin"
 # A wrong setting is told at the start; 69: no Postgres yet. 4: superseded; 1: refused, 5: the agent before is not gone.
 DAEMON_EXITS, WORKER_EXITS = (0, 69), (0, 4, 5)
@@ -285,12 +287,15 @@ class Stack:
     # ---- Looking in.
 
     def sql(self, text, database="finetuned", seconds=support.CALL_SECONDS):
-        done = subprocess.run([support.postgres_program("psql"), "-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-h",
-                               self.pg, "-p", str(self.pg_port), "-U", ADMIN, "-d", database, "-f", "-"], input=text,
-                              capture_output=True, text=True, timeout=seconds, env=self.environment)
-        if done.returncode != 0:
-            raise AssertionError(f"psql: {done.stderr}")
-        return done.stdout.strip()
+        """Waits for a server that a fault beside this one has just killed, and that is being started anew."""
+        def answer():
+            done = subprocess.run([support.postgres_program("psql"), "-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1",
+                                   "-h", self.pg, "-p", str(self.pg_port), "-U", ADMIN, "-d", database, "-f", "-"],
+                                  input=text, capture_output=True, text=True, timeout=seconds, env=self.environment)
+            if done.returncode not in (0, PSQL_NOT_CONNECTED):
+                raise AssertionError(f"psql: {done.stderr}")
+            return done if done.returncode == 0 else None
+        return wait_until("Postgres answers psql", answer, seconds).stdout.strip()
 
     def processes(self):
         """All that live and belong to this stack, whoever their parent is by now."""
