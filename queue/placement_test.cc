@@ -49,5 +49,14 @@ TEST(Placement, EachNeedCountsToTheLastUnit) {
   EXPECT_TRUE(rest == (Shape{1, "h200", 1, 60}));
 }
 
+TEST(Placement, ShapesAreEqualInAllOrNotAtAll) {
+  const Shape shape{2, "h200", 8, 64};
+  EXPECT_TRUE(shape == (Shape{2, "h200", 8, 64}));
+  EXPECT_FALSE(shape == (Shape{1, "h200", 8, 64}));
+  EXPECT_FALSE(shape == (Shape{2, "a100", 8, 64}));
+  EXPECT_FALSE(shape == (Shape{2, "h200", 9, 64}));
+  EXPECT_FALSE(shape == (Shape{2, "h200", 8, 65}));
+}
+
 }  // namespace
 }  // namespace finetuned

@@ -39,6 +39,8 @@ TEST(Quarantine, BeginsWithTheThirdLossInARowAndGrowsWithEach) {
   for (int i = 30; i > 0; --i) many.push_back(Lost(2 * i, 2 * i + 1));
   EXPECT_EQ(Decide(many).end_time, Minute(61 + 120));
   QuarantinePolicy policy;
+  policy.losses = 1;
+  EXPECT_TRUE(DecideQuarantine(many, policy).end_time.has_value());
   policy.losses = 0;
   EXPECT_FALSE(DecideQuarantine(many, policy).end_time.has_value());
 }

@@ -351,7 +351,39 @@ TEST(RetryPolicy, AWorkerThatStoppedBecauseItWasCutOffCostsALoss) {
   EXPECT_EQ(decision.attribution, Attribution::kInfrastructure);
 }
 
+TEST(RetryPolicy, TheMessageSaysToWhatAnAttemptWasLost) {
+  AttemptEnd network = Exit(75);
+  network.failure.attribution = Attribution::kNetwork;
+  network.failure.message = "The hub does not answer.";
+  EXPECT_EQ(DecideAttemptEnd(Running(), network, kLimits).message,
+            "Attempt 1 was lost to the network (1 of at most 2): The hub does not answer. The next "
+            "attempt starts from the beginning.");
+  AttemptEnd hung = Signal(9, true);
+  hung.failure.attribution = Attribution::kStalled;
+  EXPECT_EQ(DecideAttemptEnd(Running(), hung, kLimits).message,
+            "Attempt 1 was lost to a trainer that hung (1 of at most 1): The trainer was ended by "
+            "signal 9. The next attempt starts from the beginning.");
+  EXPECT_EQ(DecideAttemptEnd(After(Times(1, Attribution::kStalled)), hung, kLimits).message,
+            "2 attempts were lost to a trainer that hung without a new checkpoint in between. The "
+            "last: The trainer was ended by signal 9.");
+}
+
+TEST(RetryPolicy, WeightsThatAreNotWhereTheyBelongAreALossAndNotTheEnd) {
+  RunSnapshot run = Running();
+  run.registers = true;
+  AttemptEnd end = Exit(0);
+  end.finished = true;
+  const AttemptDecision decision = DecideAttemptEnd(run, end, kLimits);
+  EXPECT_EQ(decision.transition, RunTransition::kRequeue);
+  EXPECT_EQ(decision.failure.code, "MODEL_NOT_REGISTERED");
+  EXPECT_NE(decision.message.find("has not put the final weights"), std::string::npos);
+  end.model.emplace();
+  EXPECT_EQ(DecideAttemptEnd(run, end, kLimits).transition, RunTransition::kComplete);
+}
+
 TEST(RetryPolicy, ATrainerThatExitsWithoutFinishingHasFailed) {
+  EXPECT_EQ(DecideAttemptEnd(Running(), Exit(0), kLimits).failure.attribution,
+            Attribution::kInternal);
   EXPECT_EQ(DecideAttemptEnd(Running(), Exit(0), kLimits).failure.code, "EXITED_EARLY");
 }
 
@@ -359,6 +391,9 @@ TEST(RetryPolicy, AnOverdueRunIsNotQueuedAgain) {
   RunSnapshot run = Running();
   run.overdue = true;
   EXPECT_EQ(DecideAttemptEnd(run, Lost(), kLimits).failure.code, "MAX_RUN_TIME");
+  EXPECT_EQ(DecideAttemptEnd(run, Lost(), kLimits).message,
+            "The run reached its scheduling.max_run_time. Attempt 1 was lost (1 of at most 2): The "
+            "worker was lost.");
   run.overdue = false;
   run.state = RunState::kTerminating;
   run.stop_requested = StopKind::kDeadline;
