@@ -80,6 +80,14 @@ class Supervisor(threading.Thread):
             self.parts[part.name] = part
         return part
 
+    def replace(self, name, by):
+        """The part `by` is the one called `name` from now on; the one before, which is not wanted any more, is forgotten."""
+        with self._lock:
+            part = self.parts.pop(by)
+            part.starts += self.parts[name].starts
+            part.name = name
+            self.parts[name] = part
+
     def want(self, name, wanted=True):
         with self._lock:
             self.parts[name].wanted = wanted

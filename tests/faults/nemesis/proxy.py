@@ -11,6 +11,7 @@ cut       reset every connection now
 commits   action (`before`: reset instead of forwarding COMMIT; `doubt`: forward it and reset instead of forwarding the
           answer; `hold`: forward it `seconds` later), count, statement: for the next `count` transactions of a Postgres
           edge in which a statement of that name (a regular expression) has run
+upstreams ports: where new connections go from now on
 flap      seconds: resets and refuses for so long, works for so long, until healed
 heal      everything passes again
 counts    what was done so far
@@ -268,6 +269,8 @@ class Steering:
         elif do == "commits":
             edge.commits = CommitRule(request["action"], request["count"], request.get("statement", ""),
                                       request.get("seconds", 0))
+        elif do == "upstreams":
+            edge.upstreams = request["ports"]
         elif do == "flap":
             edge.flap_task = edge.flap_task or asyncio.ensure_future(edge.flap(request["seconds"]))
         elif do == "heal":

@@ -99,10 +99,16 @@ class Stack:
         # Paths of checkpoints that a fault has damaged.
         self.spoiled = set()
         self._ports = support.free_ports(40)
-        self.pg_port = self.port()
+        # Of the primary and of a standby, which change places.
+        self.pg_ports = [self.port(), self.port()]
+        self.pg_data = self.pg / "data"
         self.client_ports = {name: self.port() for name in DAEMONS}
         self.metrics_ports = {name: self.port() for name in DAEMONS}
         self.worker_ports, self.tokens = {}, {}
+
+    @property
+    def pg_port(self):
+        return self.pg_ports[0]
 
     def port(self):
         self._ports += 1
@@ -146,18 +152,22 @@ class Stack:
         self.pg_user = user
         run([support.postgres_program("initdb"), "-D", self.pg / "data", "-U", ADMIN, "--auth=trust", "--no-sync",
              "--locale=C.UTF-8", "--encoding=UTF8"], **({"user": user} if user else {}))
-        settings = ["fsync=on", f"port={self.pg_port}", "listen_addresses=127.0.0.1",
-                    f"unix_socket_directories={self.pg}", "max_connections=80", "shared_buffers=32MB", "jit=off",
-                    "max_wal_size=64MB", "wal_level=minimal",
-                    "max_wal_senders=0", "dynamic_shared_memory_type=mmap", "log_line_prefix=%m [%p] %a "]
-        argv = [support.postgres_program("postgres"), "-D", self.pg / "data"]
+        self.add_postgres("postgres", self.pg_data, self.pg_port)
+        self.wait_for_postgres()
+
+    def add_postgres(self, name, data, port):
+        """A server over this cluster, wanted from now on."""
+        settings = ["fsync=on", f"port={port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={self.pg}",
+                    "max_connections=80", "shared_buffers=32MB", "jit=off", "max_wal_size=64MB", "max_wal_senders=4",
+                    "dynamic_shared_memory_type=mmap", "log_line_prefix=%m [%p] %a "]
+        argv = [support.postgres_program("postgres"), "-D", data]
         for setting in settings:
             argv += ["-c", setting]
         # Status 1: what a killed one has left is not gone yet. 2: a fault made it give up.
-        part = self.supervisor.add(Part("postgres", argv, self.environment, self.log_of("postgres"), (0, 1, 2), user,
+        part = self.supervisor.add(Part(name, argv, self.environment, self.log_of("postgres"), (0, 1, 2), self.pg_user,
                                         signal.SIGINT))
         part.wanted = True
-        self.wait_for_postgres()
+        return part
 
     @staticmethod
     def _mount(folder, size):
@@ -286,11 +296,12 @@ class Stack:
 
     # ---- Looking in.
 
-    def sql(self, text, database="finetuned", seconds=support.CALL_SECONDS):
+    def sql(self, text, database="finetuned", seconds=support.CALL_SECONDS, port=None):
         """Waits for a server that a fault beside this one has just killed, and that is being started anew."""
         def answer():
             done = subprocess.run([support.postgres_program("psql"), "-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1",
-                                   "-h", self.pg, "-p", str(self.pg_port), "-U", ADMIN, "-d", database, "-f", "-"],
+                                   "-h", self.pg, "-p", str(port or self.pg_port), "-U", ADMIN, "-d", database,
+                                   "-f", "-"],
                                   input=text, capture_output=True, text=True, timeout=seconds, env=self.environment)
             if done.returncode not in (0, PSQL_NOT_CONNECTED):
                 raise AssertionError(f"psql: {done.stderr}")
