@@ -41,6 +41,23 @@ TEST(Report, EventsAreNumberedOnFromTheRunsRow) {
   EXPECT_TRUE(outcome->starts);
 }
 
+TEST(Report, AnEventIsStoredAsItWasReported) {
+  IncomingReport report = Report(1, EventType::kOther);
+  report.message = "said";
+  report.detail = "bytes";
+  report.links_json = "{}";
+  const auto outcome = DecideReports(Starting(), kSession, 2, {report});
+  ASSERT_TRUE(outcome.ok());
+  ASSERT_EQ(outcome->events.size(), 1u);
+  EXPECT_EQ(outcome->events[0].type, EventType::kOther);
+  EXPECT_EQ(outcome->events[0].epoch, 2);
+  EXPECT_EQ(outcome->events[0].message, "said");
+  EXPECT_EQ(outcome->events[0].detail, "bytes");
+  EXPECT_EQ(outcome->links_json, "{}");
+  EXPECT_EQ(outcome->state, RunState::kStarting);
+  EXPECT_FALSE(outcome->starts);
+}
+
 TEST(Report, ADeliveryOfBeforeIsStoredOnce) {
   RunSnapshot run = Starting();
   run.acked_report = 1;

@@ -260,6 +260,8 @@ TEST(RetryPolicy, MemoryThatRanOutWouldRunOutAgain) {
   const AttemptDecision decision = DecideAttemptEnd(Running(), end, kLimits);
   EXPECT_EQ(decision.transition, RunTransition::kFail);
   EXPECT_EQ(decision.failure.code, "OUT_OF_MEMORY");
+  EXPECT_EQ(decision.failure.attribution, Attribution::kOutOfMemory);
+  EXPECT_EQ(decision.attribution, Attribution::kOutOfMemory);
 }
 
 TEST(RetryPolicy, APreemptedAttemptIsQueuedAgainAtNoCost) {
@@ -397,7 +399,11 @@ TEST(RetryPolicy, AnOverdueRunIsNotQueuedAgain) {
   run.overdue = false;
   run.state = RunState::kTerminating;
   run.stop_requested = StopKind::kDeadline;
-  EXPECT_EQ(DecideAttemptEnd(run, Exit(75), kLimits).failure.code, "MAX_RUN_TIME");
+  const AttemptDecision over = DecideAttemptEnd(run, Exit(75), kLimits);
+  EXPECT_EQ(over.failure.code, "MAX_RUN_TIME");
+  EXPECT_EQ(over.failure.attribution, Attribution::kUser);
+  EXPECT_EQ(over.attribution, Attribution::kUser);
+  EXPECT_EQ(over.failure.exit_code, 75);
 }
 
 TEST(RetryPolicy, TheRequeueSaysFromWhereItGoesOn) {
