@@ -68,5 +68,6 @@ class Injected:
 
 def load_all():
     """Imports the files in which the kinds stand."""
-    import faults_daemon, faults_failover, faults_network, faults_postgres, faults_worker  # noqa: E401, F401
+    import faults_daemon, faults_failover, faults_network  # noqa: E401, F401
+    import faults_postgres, faults_versions, faults_worker  # noqa: E401, F401
     return KINDS

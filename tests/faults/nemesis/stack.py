@@ -33,6 +33,9 @@ RETRY_DELAY, QUARANTINE = 0.25, 1.0
 # How long a trainer that was frozen with its host may still compute beside its successor.
 OVERLAP = GRACE + 2
 INFRASTRUCTURE_RETRIES = 30
+# What the version before does not know; see faults_versions.py.
+NEW_SETTINGS = ("stall_retries", "retry_delay_duration", "longest_retry_delay_duration", "quarantine_duration",
+                "longest_quarantine_duration")
 # File systems of their own, so that they can be full.
 DISKS = {"pg": "1g", "store": "512m", "work": "256m"}
 COME_UP_SECONDS = 60
@@ -216,7 +219,8 @@ class Stack:
             f"active_runs_limit: {ACTIVE_LIMIT}", f"holding_runs_limit: {HOLDING_LIMIT}",
             f"infrastructure_retries: {INFRASTRUCTURE_RETRIES}", "stall_retries: 10",
             f"retry_delay_duration: {RETRY_DELAY}s", f"longest_retry_delay_duration: {8 * RETRY_DELAY}s",
-            f"quarantine_duration: {QUARANTINE}s", f"longest_quarantine_duration: {4 * QUARANTINE}s", "shutdown_grace_duration: 2s",
+            f"quarantine_duration: {QUARANTINE}s", f"longest_quarantine_duration: {4 * QUARANTINE}s",
+            "shutdown_grace_duration: 2s",
             f"ready_file: {self.folder}/{name}.ready",
             f"lease: {{renew_interval_duration: {RENEW}s, self_stop_duration: {SELF_STOP}s, grace_duration: {GRACE}s, "
             f"margin_duration: {MARGIN}s, reassign_duration: {REASSIGN}s}}", ""]))
