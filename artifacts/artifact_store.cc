@@ -143,12 +143,27 @@ absl::Status ArtifactStore::DeleteNonce(const std::string& name) const {
   return Delete(std::string(kNonceFolder) + "/" + name);
 }
 
+absl::StatusOr<uint64_t> ArtifactStore::RootMark() const {
+  FT_ASSIGN_OR_RETURN(const OwnedFd folder, OpenFolderBeneath(root_, kNonceFolder, false));
+  struct stat found;
+  if (fstat(folder.get(), &found) != 0) return ErrnoError(errno, "cannot look at", kNonceFolder);
+  return found.st_ino;
+}
+
+void ArtifactStore::ConfirmRoot() const {
+  const absl::StatusOr<uint64_t> mark = RootMark();
+  if (mark.ok()) confirmed_ = *mark;
+}
+
 absl::Status ArtifactStore::CheckMounted() const {
-  const absl::StatusOr<Entry> folder = Head(kNonceFolder);
-  if (!absl::IsNotFound(folder.status())) return folder.status();
+  const absl::StatusOr<uint64_t> mark = RootMark();
+  if (!mark.ok() && !absl::IsNotFound(mark.status())) return mark.status();
+  const uint64_t confirmed = confirmed_;
+  if (mark.ok() && (confirmed == 0 || confirmed == *mark)) return absl::OkStatus();
   return UnavailableError("ARTIFACT_ROOT_NOT_MOUNTED",
-                          "the artifact root " + root_ + " has no " + kNonceFolder +
-                              ", which is made when a worker opens its session: is it mounted?",
+                          "the artifact root " + root_ +
+                              " is not the folder in which this worker and the daemon have met: is "
+                              "it mounted?",
                           absl::Seconds(1));
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -62,9 +63,12 @@ class ArtifactStore {
   absl::StatusOr<std::string> ReadNonce(const std::string& name) const;
   absl::Status DeleteNonce(const std::string& name) const;
 
-  // Whether the root is one that a nonce was ever written to. UNAVAILABLE for another: of a
-  // filesystem that is not mounted the empty mount point is left, where writing goes well and
-  // everything is absent.
+  // Remembers the root as it is now, because the daemon has just read a nonce from it.
+  void ConfirmRoot() const;
+
+  // Whether the root is the one that was confirmed last; before that, whether a nonce was ever
+  // written to it. UNAVAILABLE for another: of a filesystem that is not mounted the empty mount
+  // point is left, where writing goes well and everything is absent.
   absl::Status CheckMounted() const;
 
   // Points the text file `latest` in the folder `checkpoints` at a checkpoint, atomically. The
@@ -73,7 +77,13 @@ class ArtifactStore {
   static constexpr char kPointerName[] = "latest-sharded-rank0.symlink";
 
  private:
+  // The number that its filesystem gives the folder of nonces; it stays the same when the
+  // filesystem is mounted again. Nothing without such a folder.
+  absl::StatusOr<uint64_t> RootMark() const;
+
   const std::string root_;
+  // 0: none yet.
+  mutable std::atomic<uint64_t> confirmed_{0};
 };
 
 }  // namespace finetuned

@@ -131,6 +131,18 @@ TEST_F(ArtifactStoreTest, ARootThatNoNonceWasWrittenToIsNotMounted) {
   ASSERT_TRUE(store_->DeleteNonce("n-1").ok());
   EXPECT_TRUE(store_->CheckMounted().ok());
   EXPECT_TRUE(absl::IsUnavailable(ArtifactStore("/nowhere").CheckMounted()));
+  // Another folder that has one, too, is not the one that was confirmed.
+  store_->ConfirmRoot();
+  EXPECT_TRUE(store_->CheckMounted().ok());
+  const std::string mounted = store_->root() + "-mounted";
+  ASSERT_EQ(rename(store_->root().c_str(), mounted.c_str()), 0);
+  ASSERT_EQ(mkdir(store_->root().c_str(), 0755), 0);
+  ASSERT_TRUE(store_->WriteNonce("n-2", "secret").ok());
+  EXPECT_TRUE(absl::IsUnavailable(store_->CheckMounted()));
+  ASSERT_TRUE(store_->Delete(".finetuned").ok());
+  ASSERT_EQ(rmdir(store_->root().c_str()), 0);
+  ASSERT_EQ(rename(mounted.c_str(), store_->root().c_str()), 0);
+  EXPECT_TRUE(store_->CheckMounted().ok());
 }
 
 TEST_F(ArtifactStoreTest, ANonceIsReadBackAndItsNameCannotBeAPath) {

@@ -173,7 +173,7 @@ std::string WaitSentence(const v1::Wait& wait) {
     case v1::Wait::HOLDING_LIMIT:
       return "You hold as many workers as you may; the run starts when one of yours ends." + place;
     case v1::Wait::RETRY_DELAY:
-      return "Attempts were lost one after the other; the next is tried after a while.";
+      return "Attempts were lost or failed one after the other; the next is tried after a while.";
     case v1::Wait::WORKERS_IN_QUARANTINE:
       return "The workers that are large enough are in quarantine, because they have lost one "
              "attempt after the other; see `finetune worker list`." +

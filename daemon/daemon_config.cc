@@ -180,9 +180,9 @@ absl::Status PrepareDaemonConfig(config::v1::DaemonConfig* config) {
                                   config->longest_retry_delay_duration()));
   const QuarantinePolicy quarantine;
   if (!config->has_quarantine_losses()) config->set_quarantine_losses(quarantine.losses);
-  if (config->quarantine_losses() < 0 || config->quarantine_losses() > kQuarantineHistory) {
-    return Bad(
-        absl::StrCat("quarantine_losses: must be from 0 to ", kQuarantineHistory, "; 0 for never"));
+  if (config->quarantine_losses() < 0 || config->quarantine_losses() > kMaxQuarantineLosses) {
+    return Bad(absl::StrCat("quarantine_losses: must be from 0 to ", kMaxQuarantineLosses,
+                            "; 0 for never"));
   }
   Default(config->mutable_quarantine_duration(), quarantine.first);
   Default(config->mutable_longest_quarantine_duration(), quarantine.longest);

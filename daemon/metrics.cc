@@ -75,6 +75,12 @@ Metrics::Metrics()
               .Help("Owners whose counter of active runs differs from their runs. Always 0.")
               .Register(*registry_)
               .Add({})),
+      quarantined_workers_(
+          BuildGauge()
+              .Name("finetuned_workers_in_quarantine")
+              .Help("Workers that get no attempt, or one on trial, because they lost too many.")
+              .Register(*registry_)
+              .Add({})),
       database_writable_(BuildGauge()
                              .Name("finetuned_database_writable")
                              .Help("Whether the last write-capable check of Postgres passed.")

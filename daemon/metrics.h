@@ -35,6 +35,9 @@ class Metrics final : public DatabaseObserver {
   void StreamClosed() { watch_streams_.Decrement(); }
   void EventsStored(size_t count) { events_stored_.Increment(static_cast<double>(count)); }
   void SetActiveRuns(const std::map<RunState, int64_t>& counts);
+  void SetQuarantinedWorkers(int64_t count) {
+    quarantined_workers_.Set(static_cast<double>(count));
+  }
   void SetMiscountedOwners(int count) { miscounted_owners_.Set(count); }
   void SetCertificateExpireTime(absl::Time time);
   void SetDatabaseWritable(bool writable) { database_writable_.Set(writable ? 1 : 0); }
@@ -55,6 +58,7 @@ class Metrics final : public DatabaseObserver {
   prometheus::Histogram& queue_wait_;
   prometheus::Gauge& watch_streams_;
   prometheus::Gauge& miscounted_owners_;
+  prometheus::Gauge& quarantined_workers_;
   prometheus::Gauge& database_writable_;
 };
 

@@ -31,9 +31,11 @@ namespace finetuned {
 namespace {
 
 constexpr int kFileThreads = 4;
-// Of calls that change something, and of workers' calls; each with a connection.
+// Each with a connection. Of calls that change something and may wait for locks; of workers' calls,
+// which wait for nothing; and of those that open sessions, which wait for locks and a filesystem.
 constexpr int kChangeThreads = 4;
 constexpr int kWorkerThreads = 2;
+constexpr int kSessionThreads = 2;
 constexpr absl::Duration kReapInterval = absl::Seconds(1);
 constexpr absl::Duration kHubPollInterval = absl::Milliseconds(250);
 constexpr absl::Duration kReadinessInterval = absl::Seconds(2);
@@ -71,9 +73,10 @@ struct Server::State {
         dispatch_pool(MakePool(config, 1, &metrics)),
         loop_pool(MakePool(config, 2, &metrics)),
         change_pool(MakePool(config, kChangeThreads, &metrics)),
-        session_pool(MakePool(config, kWorkerThreads, &metrics)),
+        worker_pool(MakePool(config, kWorkerThreads, &metrics)),
+        session_pool(MakePool(config, kSessionThreads, &metrics)),
         identity(read_pool.get()),
-        worker_identity(session_pool.get()),
+        worker_identity(worker_pool.get()),
         reader(read_pool.get()),
         loop_reader(loop_pool.get()),
         listing(read_pool.get()),
@@ -84,6 +87,7 @@ struct Server::State {
         loop_admission(loop_pool.get(), QuotaLimitsOf(config)),
         renewals(renew_pool.get(), times.reassign),
         dispatch_leases(dispatch_pool.get(), times.reassign),
+        worker_leases(worker_pool.get(), times.reassign),
         session_leases(session_pool.get(), times.reassign),
         loop_quarantine(loop_pool.get(), QuarantinePolicyOf(config)),
         loop_leases(loop_pool.get(), times.reassign),
@@ -97,6 +101,7 @@ struct Server::State {
         executor(config.read_connections()),
         change_executor(kChangeThreads),
         worker_executor(kWorkerThreads),
+        session_executor(kSessionThreads),
         files(kFileThreads),
         dispatcher(&dispatch_leases, &RealClock::Get()),
         create_batcher(BatchOptions<NewRun, Admission>("create"),
@@ -112,7 +117,7 @@ struct Server::State {
         model_service(&core),
         artifact_service(&core),
         workspace_service(&core),
-        worker_service(&worker_core),
+        worker_service(&worker_core, &session_core),
         hub_loop(kHubPollInterval, [this] { hub.Poll(&loop_reader); }),
         reap_loop(kReapInterval, [this] { Reap(); }),
         readiness_loop(kReadinessInterval, [this] { CheckReadiness(); }),
@@ -164,24 +169,24 @@ struct Server::State {
   const LeaseTimes times;
   Metrics metrics;
   std::unique_ptr<Pool> read_pool, create_pool, report_pool, renew_pool, complete_pool,
-      dispatch_pool, loop_pool, change_pool, session_pool;
+      dispatch_pool, loop_pool, change_pool, worker_pool, session_pool;
   IdentityStore identity, worker_identity;
   Reader reader, loop_reader;
   Listing listing;
   Registry registry;
   EditStore edits;
   AdmissionStore admission, change_admission, loop_admission;
-  LeaseStore renewals, dispatch_leases, session_leases;
+  LeaseStore renewals, dispatch_leases, worker_leases, session_leases;
   QuarantineStore loop_quarantine;
   LeaseStore loop_leases;
   TransitionStore reports, completions, changes, session_transitions, loop_transitions;
   Catalogue catalogue;
   Authenticator authenticator, worker_authenticator;
-  Executor executor, change_executor, worker_executor, files;
+  Executor executor, change_executor, worker_executor, session_executor, files;
   RunHub hub;
   Dispatcher dispatcher;
   // The same but for who waits where.
-  ServiceCore core, worker_core;
+  ServiceCore core, worker_core, session_core;
   Batcher<NewRun, Admission> create_batcher;
   Batcher<ReportItem, ReportResult> report_batcher;
   Batcher<RenewalItem, RenewalResult> renew_batcher;
@@ -251,7 +256,11 @@ absl::Status Server::State::Build() {
   worker_core = core;
   worker_core.call.authenticator = &worker_authenticator;
   worker_core.call.executor = &worker_executor;
-  worker_core.transitions = &session_transitions;
+  worker_core.leases = &worker_leases;
+  session_core = worker_core;
+  session_core.call.executor = &session_executor;
+  session_core.leases = &session_leases;
+  session_core.transitions = &session_transitions;
   return absl::OkStatus();
 }
 
@@ -283,6 +292,7 @@ void Server::State::StartLoops() {
   executor.Start();
   change_executor.Start();
   worker_executor.Start();
+  session_executor.Start();
   files.Start();
   create_batcher.Start();
   report_batcher.Start();
@@ -328,6 +338,7 @@ void Server::State::Stop() {
   executor.Stop();
   change_executor.Stop();
   worker_executor.Stop();
+  session_executor.Stop();
   files.Stop();
   user_server.reset();
   worker_server.reset();
@@ -379,6 +390,8 @@ void Server::State::CheckReadiness() {
 void Server::State::UpdateGauges() {
   const auto counts = loop_reader.CountActiveRuns();
   if (counts.ok()) metrics.SetActiveRuns(*counts);
+  const auto quarantined = loop_reader.CountQuarantined();
+  if (quarantined.ok()) metrics.SetQuarantinedWorkers(*quarantined);
 }
 
 void Server::State::KeepHouse() {

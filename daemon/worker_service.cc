@@ -194,11 +194,12 @@ absl::Status CheckDistinct(const Items& items) {
 grpc::ServerUnaryReactor* WorkerService::OpenSession(grpc::CallbackServerContext* context,
                                                      const v1::OpenSessionRequest* request,
                                                      v1::OpenSessionResponse* response) {
-  return HandleUnary(
-      core_.call, context, Method("OpenSession"), [=](const Identity& caller, const Done& done) {
-        const std::vector<std::string> certified = PeerNames(*context->auth_context());
-        done(Open(core_, caller, certified, *request, response));
-      });
+  return HandleUnary(sessions_.call, context, Method("OpenSession"),
+                     [=](const Identity& caller, const Done& done) {
+                       const std::vector<std::string> certified =
+                           PeerNames(*context->auth_context());
+                       done(Open(sessions_, caller, certified, *request, response));
+                     });
 }
 
 grpc::ServerUnaryReactor* WorkerService::AcquireLeases(grpc::CallbackServerContext* context,

@@ -10,7 +10,10 @@ namespace finetuned {
 // thread.
 class WorkerService final : public v1::WorkerService::CallbackService {
  public:
-  explicit WorkerService(const ServiceCore* core) : core_(*core) {}
+  // `sessions`: for OpenSession, which waits for locks and for a filesystem, and must not hold up
+  // renewals.
+  WorkerService(const ServiceCore* core, const ServiceCore* sessions)
+      : core_(*core), sessions_(*sessions) {}
 
   grpc::ServerUnaryReactor* OpenSession(grpc::CallbackServerContext* context,
                                         const v1::OpenSessionRequest* request,
@@ -30,6 +33,7 @@ class WorkerService final : public v1::WorkerService::CallbackService {
 
  private:
   const ServiceCore& core_;
+  const ServiceCore& sessions_;
 };
 
 }  // namespace finetuned

@@ -277,6 +277,15 @@ absl::StatusOr<std::map<RunState, int64_t>> Reader::CountActiveRuns() {
   return counts;
 }
 
+absl::StatusOr<int64_t> Reader::CountQuarantined() {
+  int64_t count = 0;
+  FT_RETURN_IF_ERROR(pool_.Read("count_quarantined", [&](pqxx::transaction_base& tx) {
+    count = tx.exec_prepared1(kCountQuarantined.name)[0].as<int64_t>();
+    return absl::OkStatus();
+  }));
+  return count;
+}
+
 absl::Status Reader::CheckWritable() {
   return pool_.Transact("check_writable", [&](pqxx::transaction_base& tx) {
     tx.exec_prepared(kCheckWritable.name);

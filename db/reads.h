@@ -122,6 +122,8 @@ class Reader {
   absl::StatusOr<std::vector<std::string>> ActiveRuns(int64_t owner_id);
   absl::StatusOr<bool> IsNameTaken(int64_t workspace_id, const std::string& name);
   absl::StatusOr<std::map<RunState, int64_t>> CountActiveRuns();
+  // Workers in quarantine or on trial after it.
+  absl::StatusOr<int64_t> CountQuarantined();
   // Fails where writes would.
   absl::Status CheckWritable();
 

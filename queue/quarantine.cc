@@ -12,8 +12,7 @@ constexpr int kMaxDoublings = 20;
 }  // namespace
 
 bool CountsAgainstWorker(Attribution attribution, bool worker_lost) {
-  return worker_lost || attribution == Attribution::kInfrastructure ||
-         attribution == Attribution::kNetwork || attribution == Attribution::kStalled;
+  return worker_lost || attribution == Attribution::kInfrastructure;
 }
 
 Quarantine DecideQuarantine(const std::vector<WorkerAttempt>& attempts,

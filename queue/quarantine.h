@@ -26,7 +26,8 @@ struct WorkerAttempt {
   bool saved = false;
 };
 
-// Whether an attempt that ended so speaks against its worker.
+// Whether an attempt that ended so speaks against its worker. The network is everybody's, and a
+// trainer that hangs may do so anywhere.
 bool CountsAgainstWorker(Attribution attribution, bool worker_lost);
 
 struct QuarantinePolicy {
@@ -34,11 +35,14 @@ struct QuarantinePolicy {
   int losses = 3;
   // From the last loss on, doubling with each further one up to the longest.
   absl::Duration first = absl::Minutes(2);
-  absl::Duration longest = absl::Hours(2);
+  absl::Duration longest = absl::Minutes(30);
 };
 
-// How many of a worker's attempts are looked at.
-inline constexpr int kQuarantineHistory = 32;
+// How many of a worker's attempts are looked at: a few times what a large one holds at once.
+inline constexpr int kQuarantineHistory = 256;
+
+// The most that QuarantinePolicy::losses may be.
+inline constexpr int kMaxQuarantineLosses = 32;
 
 struct Quarantine {
   int losses = 0;

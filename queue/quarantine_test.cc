@@ -37,7 +37,7 @@ TEST(Quarantine, BeginsWithTheThirdLossInARowAndGrowsWithEach) {
   EXPECT_EQ(fourth.end_time, Minute(7 + 4));
   std::vector<WorkerAttempt> many;
   for (int i = 30; i > 0; --i) many.push_back(Lost(2 * i, 2 * i + 1));
-  EXPECT_EQ(Decide(many).end_time, Minute(61 + 120));
+  EXPECT_EQ(Decide(many).end_time, Minute(61 + 30));
   QuarantinePolicy policy;
   policy.losses = 1;
   EXPECT_TRUE(DecideQuarantine(many, policy).end_time.has_value());
@@ -45,20 +45,27 @@ TEST(Quarantine, BeginsWithTheThirdLossInARowAndGrowsWithEach) {
   EXPECT_FALSE(DecideQuarantine(many, policy).end_time.has_value());
 }
 
-TEST(Quarantine, EveryKindOfLossCounts) {
-  for (const Attribution who :
-       {Attribution::kInfrastructure, Attribution::kNetwork, Attribution::kStalled}) {
-    EXPECT_TRUE(Decide({Ended(4, 5, who), Lost(2, 3), Lost(0, 1)}).end_time.has_value());
-  }
+TEST(Quarantine, LossesOfTheHostCount) {
   WorkerAttempt gone{7, Minute(4), Minute(5)};
   gone.worker_lost = true;
   EXPECT_EQ(Decide({gone, Lost(2, 3), Lost(0, 1)}).losses, 3);
+  EXPECT_TRUE(CountsAgainstWorker(Attribution::kInfrastructure, false));
+  EXPECT_TRUE(CountsAgainstWorker(Attribution::kUnknown, true));
+}
+
+TEST(Quarantine, ALargeWorkerIsJudgedByItsCrashesAndNotByWhatEachTook) {
+  std::vector<WorkerAttempt> attempts;
+  for (int crash = 3; crash > 0; --crash) {
+    for (int i = 0; i < 64; ++i) attempts.push_back(Lost(10 * crash, 10 * crash + 5));
+  }
+  ASSERT_LE(attempts.size(), size_t{kQuarantineHistory});
+  EXPECT_EQ(Decide(attempts).losses, 3);
 }
 
 TEST(Quarantine, WhatShowsThatTheWorkerIsWellEndsTheRow) {
-  for (const Attribution who :
-       {Attribution::kUnknown, Attribution::kUser, Attribution::kData, Attribution::kInternal,
-        Attribution::kOutOfMemory, Attribution::kPreempted}) {
+  for (const Attribution who : {Attribution::kUnknown, Attribution::kNetwork, Attribution::kStalled,
+                                Attribution::kUser, Attribution::kData, Attribution::kInternal,
+                                Attribution::kOutOfMemory, Attribution::kPreempted}) {
     EXPECT_EQ(Decide({Lost(6, 7), Ended(4, 5, who), Lost(2, 3), Lost(0, 1)}).losses, 1);
   }
   WorkerAttempt running{7, Minute(8), std::nullopt};

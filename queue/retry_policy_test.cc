@@ -81,6 +81,7 @@ TEST(RetryPolicy, AnAcknowledgedCancelWinsOverEveryWayOfEnding) {
     const AttemptDecision decision = DecideAttemptEnd(run, end, kLimits);
     EXPECT_EQ(decision.transition, RunTransition::kStop);
     EXPECT_EQ(decision.event, EventType::kCanceled);
+    EXPECT_EQ(decision.message, CanceledMessage());
   }
 }
 
@@ -208,6 +209,8 @@ TEST(RetryPolicy, ARunThatTakesWorkersDownIsStopped) {
   EXPECT_EQ(third.transition, RunTransition::kFail);
   EXPECT_EQ(third.failure.code, "TAKES_WORKERS_DOWN");
   EXPECT_NE(third.message.find("3 different ones"), std::string::npos);
+  // Two are enough to tell them from the run; the one that is lost now is worker 1.
+  EXPECT_EQ(end_of({TookDown(1), TookDown(2)}, Lost()).failure.code, "TAKES_WORKERS_DOWN");
   EXPECT_EQ(end_of({TookDown(2)}, Lost()).transition, RunTransition::kRequeue);
   // Always the same worker, which may be the cause as well.
   EXPECT_EQ(end_of({TookDown(1), TookDown(1)}, Lost()).transition, RunTransition::kRequeue);
@@ -378,6 +381,7 @@ TEST(RetryPolicy, WeightsThatAreNotWhereTheyBelongAreALossAndNotTheEnd) {
   const AttemptDecision decision = DecideAttemptEnd(run, end, kLimits);
   EXPECT_EQ(decision.transition, RunTransition::kRequeue);
   EXPECT_EQ(decision.failure.code, "MODEL_NOT_REGISTERED");
+  EXPECT_EQ(decision.attribution, Attribution::kInfrastructure);
   EXPECT_NE(decision.message.find("has not put the final weights"), std::string::npos);
   end.model.emplace();
   EXPECT_EQ(DecideAttemptEnd(run, end, kLimits).transition, RunTransition::kComplete);

@@ -49,6 +49,7 @@ absl::StatusOr<EditDecision> DecideEdit(RunState state, const Schedule& current,
   decision.schedule.priority = edit.priority.value_or(current.priority);
   decision.schedule.max_retries = edit.max_retries.value_or(current.max_retries);
   decision.schedule.max_run_seconds = edit.max_run_seconds.value_or(current.max_run_seconds);
+  decision.schedule.max_queue_seconds = edit.max_queue_seconds.value_or(current.max_queue_seconds);
   if (decision.schedule == current) return decision;
   if (IsTerminal(state)) {
     return MakeError(absl::StatusCode::kFailedPrecondition, "RUN_TERMINAL",

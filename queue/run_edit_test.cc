@@ -7,14 +7,14 @@
 namespace finetuned {
 namespace {
 
-const Schedule kCurrent = {Priority::kAuto, 1, 3600};
+const Schedule kCurrent = {Priority::kAuto, 1, 3600, 1800};
 
 TEST(RunEdit, WhatIsAbsentStaysAndWhatChangesIsSaid) {
   RunEdit edit;
   edit.priority = Priority::kLow;
   auto decision = DecideEdit(RunState::kPending, kCurrent, edit);
   ASSERT_TRUE(decision.ok()) << decision.status();
-  EXPECT_EQ(decision->schedule, (Schedule{Priority::kLow, 1, 3600}));
+  EXPECT_EQ(decision->schedule, (Schedule{Priority::kLow, 1, 3600, 1800}));
   EXPECT_EQ(decision->message, "Run updated: priority LOW.");
   edit.max_retries = 3;
   edit.max_run_seconds = 7200;
@@ -24,6 +24,18 @@ TEST(RunEdit, WhatIsAbsentStaysAndWhatChangesIsSaid) {
   decision = DecideEdit(RunState::kRunning, kCurrent, edit);
   EXPECT_EQ(decision->schedule.max_run_seconds, 0);
   EXPECT_EQ(decision->message, "Run updated: priority LOW, max_retries 3, no max_run_time.");
+}
+
+TEST(RunEdit, TheLimitOfTheTimeInTheQueueIsSetAndTakenAway) {
+  RunEdit edit;
+  edit.max_queue_seconds = 7200;
+  auto decision = DecideEdit(RunState::kPending, kCurrent, edit);
+  EXPECT_EQ(decision->schedule.max_queue_seconds, 7200);
+  EXPECT_EQ(decision->message, "Run updated: max_queue_time 2h.");
+  edit.max_queue_seconds = 0;
+  decision = DecideEdit(RunState::kPending, kCurrent, edit);
+  EXPECT_EQ(decision->schedule.max_queue_seconds, 0);
+  EXPECT_EQ(decision->message, "Run updated: no max_queue_time.");
 }
 
 TEST(RunEdit, LabelsAndWhatIsAsItWasAreNoEvent) {

@@ -56,10 +56,18 @@ TEST(Wait, TheSentenceSaysThePlaceAndTheNeed) {
       "in all.");
 }
 
+TEST(Wait, WithoutAWorkerTheSentenceSaysWhatToDo) {
+  EXPECT_EQ(ExplainWait(kNeeded, 1, std::nullopt, {}).sentence,
+            "Number 1 in the queue. No worker is connected: start one with `finetuned worker`.");
+}
+
 TEST(Wait, TheMostThatOneWorkerHasFreeIsShown) {
   const WorkerRoom a{{8, "", 8, 0}, {1, "", 8, 0}};
   const WorkerRoom b{{8, "", 8, 0}, {2, "", 1, 0}};
   EXPECT_EQ(ExplainWait(kNeeded, 1, std::nullopt, {a, b}).free->gpus, 2);
+  const WorkerRoom more_cpus{{8, "", 8, 0}, {2, "", 3, 0}};
+  EXPECT_EQ(ExplainWait(kNeeded, 1, std::nullopt, {b, more_cpus}).free->cpus, 3);
+  EXPECT_EQ(ExplainWait(kNeeded, 1, std::nullopt, {more_cpus, b}).free->cpus, 3);
 }
 
 }  // namespace

@@ -117,6 +117,13 @@ TEST_F(EditsTest, AChangeOfTheScheduleIsAnEventAndIsEchoed) {
                 SchedulingOf(run)->set_max_retries(3);
               }).ok());
   EXPECT_EQ(client_.Events(name_)->events_size(), 2);
+  // What is not named stays, here and in the database.
+  ASSERT_TRUE(Update({"spec.scheduling.max_queue_time"}, [](v1::Run* run) {
+                SchedulingOf(run)->mutable_max_queue_time()->set_seconds(600);
+              }).ok());
+  ASSERT_TRUE(Update({"labels"}, [](v1::Run* run) { (*run->mutable_labels())["a"] = "b"; }).ok());
+  EXPECT_EQ(client_.Get(name_)->spec().scheduling().max_queue_time().seconds(), 600);
+  EXPECT_EQ(client_.Events(name_)->events_size(), 3);
   // Absent: no limit any more.
   const auto unlimited = Update({"spec.scheduling.max_run_time"});
   ASSERT_TRUE(unlimited.ok()) << unlimited.status();

@@ -216,10 +216,14 @@ TEST_F(PauseTest, TheTimeThatItWasPausedIsNotItsRunTime) {
       "update runs set start_time = start_time - interval '24.5 hours', "
       "pause_time = pause_time - interval '24 hours' where state = 'PAUSED'");
   ASSERT_TRUE(user_.Resume(name_).ok());
-  // And another day in the queue.
-  installation_.Sql(
+  // And two days in the queue, between which it was paused once more.
+  const char* day =
       "update runs set start_time = start_time - interval '24 hours', "
-      "resume_time = resume_time - interval '24 hours' where state = 'PENDING'");
+      "resume_time = resume_time - interval '24 hours' where state = 'PENDING'";
+  installation_.Sql(day);
+  ASSERT_TRUE(user_.Pause(name_).ok());
+  ASSERT_TRUE(user_.Resume(name_).ok());
+  installation_.Sql(day);
   attempt = LeaseAgain();
   EXPECT_EQ(worker_.Renew(attempt, 2)->results(0).desired_stop(), v1::STOP_KIND_UNSPECIFIED);
   installation_.Sql("update runs set start_time = start_time - interval '31 minutes'");

@@ -250,6 +250,7 @@ absl::Status Agent::OpenSession() {
   const absl::Status deleted = store_.DeleteNonce(nonce_name);
   if (!deleted.ok()) Log(LogLevel::kWarning, "cannot delete a nonce", {{"error", deleted}});
   if (!response.ok()) return response.status();
+  store_.ConfirmRoot();
   ApplySession(*response, sent);
   Log(LogLevel::kInfo, "session opened",
       {{"session", response->session()},

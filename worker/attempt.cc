@@ -178,8 +178,10 @@ absl::Status Attempt::CheckResumeFrom() {
   if (!absl::IsNotFound(status) && !absl::IsInvalidArgument(status) && !absl::IsDataLoss(status)) {
     return status;
   }
-  // Perhaps it has gone away meanwhile.
+  // Perhaps it has gone away meanwhile, or was never there: of a filesystem that is not mounted
+  // everything is absent.
   FT_RETURN_IF_ERROR(options_.store->CheckMounted());
+  FT_RETURN_IF_ERROR(options_.store->Head(lease_.artifact_path()).status());
   return absl::DataLossError(status.message());
 }
 

@@ -1,24 +1,11 @@
 -- compatible
 -- How each attempt ended, so that what follows is decided over all of them; runs that wait before their next attempt,
 -- or only so long for their first; and workers in quarantine. Daemons of the version before end attempts without saying
--- how, which then count for nothing, and count a resumed run's wait to its max_run_time.
+-- how, which then count for nothing; they queue delayed runs early, and give work to workers in quarantine.
 create type attribution as enum (
   'USER', 'INTERNAL', 'NETWORK', 'INFRASTRUCTURE', 'OUT_OF_MEMORY', 'STALLED', 'PREEMPTED', 'DATA');
 
-alter table leases
-  add column renew_time timestamptz not null default clock_timestamp();
-
-alter table run_attempts
-  -- Who had to act, where it failed.
-  add column attribution attribution,
-  -- It ended because its worker was gone.
-  add column worker_lost boolean not null default false,
-  -- It saved a checkpoint that was listed.
-  add column saved boolean not null default false,
-  -- Where it has ended: when its lease was last renewed.
-  add column last_renew_time timestamptz;
-create index run_attempts_of_worker on run_attempts (worker_id, create_time desc);
-
+-- Locks in the order that daemons keep.
 -- trainer_failures and infra_losses are no longer written: the attempts say it.
 alter table runs
   -- While PENDING: the next attempt is not queued before.
@@ -38,3 +25,17 @@ alter table workers
   -- Attempts from before say nothing about it.
   add column trusted_time timestamptz not null default '-infinity';
 create index workers_in_quarantine on workers (worker_id) where quarantine_end_time is not null;
+
+alter table leases
+  add column renew_time timestamptz not null default clock_timestamp();
+
+alter table run_attempts
+  -- Who had to act, where it failed.
+  add column attribution attribution,
+  -- It ended because its worker was gone.
+  add column worker_lost boolean not null default false,
+  -- It saved a checkpoint that was listed.
+  add column saved boolean not null default false,
+  -- Where it has ended: when its lease was last renewed.
+  add column last_renew_time timestamptz;
+create index run_attempts_of_worker on run_attempts (worker_id, create_time desc);

@@ -93,10 +93,14 @@ select n.session_id, n.run_id, n.epoch, coalesce(r.stop_requested::text, '') as 
 from renewed n join runs r using (run_id)
 
 -- name: touch_sessions
--- Returns the sessions that may still speak for their worker.
-update workers set last_seen_time = clock_timestamp(), draining = i.draining
-from unnest($1::bigint[], $2::bool[]) as i(session_id, draining)
-where workers.session_id = i.session_id
+-- Returns the sessions that may still speak for their worker. Locked in the order of worker ids, as by lock_workers.
+with held as materialized (
+  select w.worker_id, i.draining
+  from workers w join unnest($1::bigint[], $2::bool[]) as i(session_id, draining) using (session_id)
+  order by w.worker_id for no key update of w
+)
+update workers set last_seen_time = clock_timestamp(), draining = held.draining
+from held where workers.worker_id = held.worker_id
 returning workers.session_id
 
 -- name: open_session
@@ -116,9 +120,9 @@ with held as materialized (
   join unnest($3::bigint[], $4::bigint[]) as i(run_id, epoch) using (run_id, epoch)
   where l.worker_id = $1::bigint order by l.run_id for no key update of l
 )
+-- Being adopted is no sign of life of the attempt: its host may have restarted.
 update leases l set
   session_id = $2::bigint,
-  renew_time = clock_timestamp(),
   expire_time = clock_timestamp() + make_interval(secs => $5::float8)
 from held where l.run_id = held.run_id
 returning l.run_id, l.epoch

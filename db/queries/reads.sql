@@ -103,6 +103,9 @@ select run_id from runs where workspace_id = $1::bigint and name = $2::text
 select state, count(*) as run_count from runs
 where state in ('PENDING', 'QUEUED', 'STARTING', 'RUNNING', 'TERMINATING') group by state
 
+-- name: count_quarantined
+select count(*) from workers where quarantine_end_time is not null
+
 -- name: check_writable
 -- Fails on a standby and on a disk that is full: what SELECT 1 does not notice.
 update installation set reap_time = reap_time returning 1

@@ -28,7 +28,8 @@ select r.run_id, r.state, r.epoch, r.last_seq, coalesce(r.stop_requested::text, 
        exists (select from checkpoints c where c.run_id = r.run_id) as has_checkpoint,
        exists (select from checkpoints c where c.run_id = r.run_id offset 1) as has_older_checkpoint,
        coalesce(r.start_time + r.max_run_time + r.paused_duration
-                  + coalesce(clock_timestamp() - r.resume_time, interval '0') < clock_timestamp(), false) as overdue,
+                  + case when r.state = 'PENDING' then coalesce(clock_timestamp() - r.resume_time, interval '0')
+                         else interval '0' end < clock_timestamp(), false) as overdue,
        coalesce(r.state = 'PENDING' and r.start_time is null
                   and r.create_time + r.max_queue_time + r.paused_duration < clock_timestamp(), false) as queue_overdue,
        r.registered_model_id is not null as registers
@@ -60,7 +61,12 @@ moved as (
     update_time = greatest(r.update_time, clock_timestamp()),
     end_time = case when i.new_state in ('COMPLETED', 'FAILED', 'STOPPED')
                     then greatest(r.update_time, clock_timestamp()) end,
-    pause_time = case when i.new_state = 'PAUSED' then clock_timestamp() end
+    pause_time = case when i.new_state = 'PAUSED' then clock_timestamp() end,
+    -- The wait after a pause, where another pause ends it; a lease ends it otherwise.
+    paused_duration = r.paused_duration
+      + case when i.new_state = 'PAUSED' and r.state = 'PENDING'
+             then coalesce(clock_timestamp() - r.resume_time, interval '0') else interval '0' end,
+    resume_time = null
   from input i where r.run_id = i.run_id
   returning r.run_id, r.owner_id, r.epoch, r.last_seq, r.update_time, r.shape_id, r.priority, r.queue_pos, r.state,
             r.retry_time
@@ -127,6 +133,7 @@ moved as (
     start_time = case when i.starts then coalesce(r.start_time, clock_timestamp()) else r.start_time end,
     -- Up to the first start it was taken off the time in the queue, from there on it is off max_run_time.
     paused_duration = case when i.starts and r.start_time is null then interval '0' else r.paused_duration end,
+    resume_time = case when i.starts then null else r.resume_time end,
     links = coalesce(i.links, r.links),
     update_time = greatest(r.update_time, clock_timestamp())
   from input i where r.run_id = i.run_id
