@@ -4,9 +4,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 
 #include "absl/strings/str_cat.h"
 #include "base/config.h"
@@ -75,6 +77,22 @@ absl::StatusOr<config::v1::DaemonConfig> ReadDatabaseConfig(const ConfigFlags& f
   return config;
 }
 
+// As many files as the system lets this process have: each connection is one.
+void RaiseFileLimit() {
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+std::atomic<bool> deaf{false};
+
+// A daemon that accepts no connection any more makes way for the next.
+void EndDeafDaemon() {
+  deaf = true;
+  kill(getpid(), SIGTERM);
+}
+
 absl::Status Serve(const ConfigFlags& flags) {
   // Blocked before any thread is made, so that only the wait below sees them.
   sigset_t signals;
@@ -89,11 +107,18 @@ absl::Status Serve(const ConfigFlags& flags) {
   FT_ASSIGN_OR_RETURN(config::v1::DaemonConfig config, ReadConfig(flags));
   FT_RETURN_IF_ERROR(PrepareDaemonConfig(&config));
   FT_RETURN_IF_ERROR(InitLogging("finetuned", config.log_level()));
-  RouteGrpcLog();
+  RaiseFileLimit();
+  RouteGrpcLog(&EndDeafDaemon);
   FT_ASSIGN_OR_RETURN(const auto server, Server::Start(config));
   int received;
   sigwait(&signals, &received);
   server->Stop();
+  if (deaf) {
+    return MakeError(absl::StatusCode::kUnavailable, "OUT_OF_FILES",
+                     "there was no file left for a connection, and none would be accepted after "
+                     "that: raise the limit of open files (LimitNOFILE, ulimit -n), or find who "
+                     "opens so many connections");
+  }
   return absl::OkStatus();
 }
 

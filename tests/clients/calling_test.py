@@ -9,8 +9,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # The rooms whose errors reach a caller.
 ROOMS = ("base", "queue", "db", "daemon")
 # Reasons that only whoever starts a program sees, on its standard error.
-AT_START = {"ALREADY_RUNNING", "BAD_CONFIG", "BAD_FLAG", "CANNOT_LISTEN", "DATABASE_UNREACHABLE", "POSTGRES_MISSING",
-            "POSTGRES_NOT_READY", "POSTGRES_TOO_OLD", "POSTGRES_USER_MISSING", "SCHEMA_NEWER", "SCHEMA_OLDER",
+AT_START = {"ALREADY_RUNNING", "BAD_CONFIG", "BAD_FLAG", "CANNOT_LISTEN", "DATABASE_UNREACHABLE", "OUT_OF_FILES",
+            "POSTGRES_MISSING", "POSTGRES_NOT_READY", "POSTGRES_TOO_OLD", "POSTGRES_USER_MISSING", "SCHEMA_NEWER", "SCHEMA_OLDER",
             "TRAINER_MISSING", "TRAINER_PYTHON_MISSING"}
 # Words of the source that look like a reason and are none: outcomes of statements, variables of the environment, ...
 OTHER_WORDS = {"ADMITTED", "FINETUNED_", "HOME", "MODEL_TAKEN", "NONE", "NULL", "PGCONNECT_TIMEOUT", "PGTARGETSESSIONATTRS",

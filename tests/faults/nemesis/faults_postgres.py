@@ -198,7 +198,12 @@ def pg_maintenance(world, chance):
     statements = ["vacuum full run_queue", "vacuum (freeze, analyze) runs", "vacuum full leases", "analyze",
                   "reindex table concurrently runs", "reindex table owners", "checkpoint"]
     for statement in chance.sample(statements, 3):
-        world.stack.sql(statement)
+        try:
+            world.stack.sql(statement)
+        except AssertionError as error:
+            # Of a maintenance and the service, the maintenance may be the one that has to be repeated.
+            if "deadlock detected" not in str(error):
+                raise
     yield 0.2
 
 
