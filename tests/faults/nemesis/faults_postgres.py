@@ -97,7 +97,9 @@ def pg_statements_canceled(world, chance):
 
 def freeze_server(world, number):
     for process in support.processes():
-        if process.argv and ("postgres" in process.argv[0]) and str(world.stack.pg) in process.cwd + process.argv[-1]:
+        # Read once: it may be gone at the next look.
+        argv = process.argv
+        if argv and "postgres" in argv[0] and str(world.stack.pg) in process.cwd + argv[-1]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, number)
 
