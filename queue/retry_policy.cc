@@ -64,20 +64,22 @@ Tally Count(const std::vector<PastAttempt>& attempts) {
   for (auto attempt = attempts.rbegin(); attempt != attempts.rend(); ++attempt) {
     const Attribution who = attempt->attribution;
     if (who == Attribution::kInternal) ++tally.trainer_failures;
-    // Stopped in favour of something else: it says nothing.
-    if (who == Attribution::kPreempted) continue;
-    if (since_saved && who != Attribution::kUnknown) {
-      ++tally.in_a_row;
-      if (who == Attribution::kInfrastructure) ++tally.infrastructure;
-      if (who == Attribution::kNetwork) ++tally.network;
-      if (who == Attribution::kStalled) ++tally.stalls;
+    // One that was stopped in favour of something else is no loss; a checkpoint of it counts.
+    if (who != Attribution::kPreempted) {
+      if (since_saved && who != Attribution::kUnknown) {
+        ++tally.in_a_row;
+        if (who == Attribution::kInfrastructure) ++tally.infrastructure;
+        if (who == Attribution::kNetwork) ++tally.network;
+        if (who == Attribution::kStalled) ++tally.stalls;
+      }
+      all_brief =
+          all_brief && attempt->worker_lost && !attempt->saved && attempt->lived < kBriefLife;
+      if (all_brief) {
+        ++tally.brief_worker_losses;
+        tally.lost_workers.insert(attempt->worker_id);
+      }
     }
-    all_brief = all_brief && attempt->worker_lost && !attempt->saved && attempt->lived < kBriefLife;
-    if (all_brief) {
-      ++tally.brief_worker_losses;
-      tally.lost_workers.insert(attempt->worker_id);
-    }
-    since_saved = since_saved && !attempt->saved;
+    if (attempt->saved) since_saved = all_brief = false;
   }
   return tally;
 }

@@ -156,6 +156,10 @@ TEST(RetryPolicy, LossesAreCountedSinceTheLastCheckpoint) {
             std::string::npos);
   before.push_back(Past(Attribution::kInfrastructure));
   EXPECT_EQ(DecideAttemptEnd(After(before), Lost(), kLimits).transition, RunTransition::kFail);
+  // One that was preempted has saved one: no loss itself, it ends the row.
+  before.push_back(Past(Attribution::kPreempted, /*saved=*/true));
+  EXPECT_NE(DecideAttemptEnd(After(before), Lost(), kLimits).message.find("(1 of at most 2)"),
+            std::string::npos);
   // The one that ends now has saved one itself.
   RunSnapshot run = After(before);
   run.attempts.back().saved = true;
