@@ -3,13 +3,9 @@
 #include <algorithm>
 #include <set>
 
+#include "queue/doubling.h"
+
 namespace finetuned {
-namespace {
-
-// More make no difference to a time that has a longest.
-constexpr int kMaxDoublings = 20;
-
-}  // namespace
 
 bool CountsAgainstWorker(Attribution attribution, bool worker_lost) {
   return worker_lost || attribution == Attribution::kInfrastructure;
@@ -35,8 +31,8 @@ Quarantine DecideQuarantine(const std::vector<WorkerAttempt>& attempts,
     }
   }
   if (policy.losses > 0 && quarantine.losses >= policy.losses && runs.size() > 1) {
-    const int doublings = std::min(quarantine.losses - policy.losses, kMaxDoublings);
-    quarantine.end_time = last_loss + std::min(policy.first * (1 << doublings), policy.longest);
+    quarantine.end_time =
+        last_loss + Doubled(policy.first, quarantine.losses - policy.losses, policy.longest);
   }
   return quarantine;
 }

@@ -1,10 +1,10 @@
 #include "queue/retry_policy.h"
 
-#include <algorithm>
 #include <set>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "queue/doubling.h"
 
 namespace finetuned {
 namespace {
@@ -16,9 +16,6 @@ constexpr int kExitData = 65;
 constexpr int kExitConfig = 78;
 // sysexits.h EX_TEMPFAIL: try again. The trainer contract's answer to a stop, too.
 constexpr int kExitTemporary = 75;
-
-// More make no difference to a delay that has a longest.
-constexpr int kMaxDoublings = 20;
 
 bool HasExit(const AttemptEnd& end, int code) { return end.exit_code == code; }
 
@@ -193,8 +190,7 @@ AttemptDecision RetryLoss(AttemptDecision decision, const RunSnapshot& run, cons
 
 absl::Duration RetryDelay(int losses_in_a_row, const RetryLimits& limits) {
   if (losses_in_a_row <= 1) return absl::ZeroDuration();
-  const int doublings = std::min(losses_in_a_row - 2, kMaxDoublings);
-  return std::min(limits.first_delay * (1 << doublings), limits.longest_delay);
+  return Doubled(limits.first_delay, losses_in_a_row - 2, limits.longest_delay);
 }
 
 Failure QueueTimeout() {
