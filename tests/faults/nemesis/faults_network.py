@@ -2,8 +2,8 @@
 import os
 import signal
 import threading
-import time
 
+from edges import flapping, held, refused, reset, slow
 from faults import kind
 import stack as stacks
 
@@ -12,37 +12,11 @@ def worker_edge(chance):
     return f"worker:{chance.choice(stacks.WORKERS)}"
 
 
-def held(world, edge, ways, seconds, cut):
-    """Bytes are taken and go nowhere; when it is over they come through, or the connection is gone."""
-    world.proxies.do("set", edge=edge, **{way: True for way in ways})
-    yield seconds
-    if cut:
-        world.proxies.do("cut", edge=edge)
-    world.proxies.do("heal", edge=edge)
-
-
-def refused(world, edge, seconds):
-    world.proxies.do("set", edge=edge, refuse=True)
-    world.proxies.do("cut", edge=edge)
-    yield seconds
-    world.proxies.do("heal", edge=edge)
-
-
-def flapping(world, edge, period, seconds):
-    world.proxies.do("flap", edge=edge, seconds=period)
-    yield seconds
-    world.proxies.do("heal", edge=edge)
-
-
 # ---- Workers.
 
 @kind("network", spares_leases=True)
 def worker_connections_reset(world, chance):
-    edge = worker_edge(chance)
-    for _ in range(chance.randint(1, 4)):
-        world.proxies.do("cut", edge=edge)
-        time.sleep(chance.uniform(0.05, 0.3))
-    yield 0.2
+    yield from reset(world, worker_edge(chance), chance, most=4, shortest=0.05, seconds=0.2)
 
 
 @kind("network", spares_leases=True)
@@ -91,10 +65,7 @@ def worker_flapping(world, chance):
 
 @kind("network")
 def worker_slow(world, chance):
-    edge = worker_edge(chance)
-    world.proxies.do("set", edge=edge, delay_up=0.2, delay_down=0.2)
-    yield chance.uniform(2, 4)
-    world.proxies.do("heal", edge=edge)
+    yield from slow(world, worker_edge(chance), 0.2, chance.uniform(2, 4))
 
 
 # ---- Clients.
@@ -105,11 +76,7 @@ def client_edge(chance):
 
 @kind("client", spares_leases=True)
 def client_connections_reset(world, chance):
-    edge = client_edge(chance)
-    for _ in range(chance.randint(1, 6)):
-        world.proxies.do("cut", edge=edge)
-        time.sleep(chance.uniform(0.05, 0.3))
-    yield 0.5
+    yield from reset(world, client_edge(chance), chance, most=6, shortest=0.05, seconds=0.5)
 
 
 @kind("client", spares_leases=True)
@@ -136,10 +103,7 @@ def client_flapping(world, chance):
 
 @kind("client", spares_leases=True)
 def client_slow(world, chance):
-    edge = client_edge(chance)
-    world.proxies.do("set", edge=edge, delay_up=0.1, delay_down=0.1)
-    yield chance.uniform(1, 3)
-    world.proxies.do("heal", edge=edge)
+    yield from slow(world, client_edge(chance), 0.1, chance.uniform(1, 3))
 
 
 @kind("client", spares_leases=True)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 
+from edges import flapping, held, refused, reset, slow
 from faults import kind
 import stack as stacks
 import support
@@ -311,20 +312,12 @@ def renewals_in_doubt(world, chance):
 
 @kind("postgres", spares_leases=True)
 def pg_connections_cut(world, chance):
-    edge = edge_of(chance)
-    for _ in range(chance.randint(1, 5)):
-        world.proxies.do("cut", edge=edge)
-        time.sleep(chance.uniform(0.02, 0.3))
-    yield 0.2
+    yield from reset(world, edge_of(chance), chance, most=5, shortest=0.02, seconds=0.2)
 
 
 @kind("postgres", spares_leases=True)
 def pg_refused(world, chance):
-    edge = edge_of(chance)
-    world.proxies.do("set", edge=edge, refuse=True)
-    world.proxies.do("cut", edge=edge)
-    yield chance.uniform(0.4, 1)
-    world.proxies.do("heal", edge=edge)
+    yield from refused(world, edge_of(chance), chance.uniform(0.4, 1))
 
 
 @kind("postgres")
@@ -332,30 +325,19 @@ def pg_half_open(world, chance):
     """Packets go nowhere, in both directions or one, and come through late or never."""
     edge = edge_of(chance)
     ways = chance.choice([("hold_up", "hold_down"), ("hold_up",), ("hold_down",)])
-    world.proxies.do("set", edge=edge, **{way: True for way in ways})
-    yield chance.uniform(1, 5)
-    if chance.random() < 0.5:
-        world.proxies.do("cut", edge=edge)
-    world.proxies.do("heal", edge=edge)
+    yield from held(world, edge, ways, chance.uniform(1, 5), cut=chance.random() < 0.5)
 
 
 @kind("postgres", spares_leases=True)
 def pg_slow_50ms(world, chance):
-    world.proxies.do("set", edge=ALL, delay_up=0.025, delay_down=0.025)
-    yield chance.uniform(2, 4)
-    world.proxies.do("heal", edge=ALL)
+    yield from slow(world, ALL, 0.025, chance.uniform(2, 4))
 
 
 @kind("postgres")
 def pg_slow_500ms(world, chance):
-    world.proxies.do("set", edge=ALL, delay_up=0.25, delay_down=0.25)
-    yield chance.uniform(2, 4)
-    world.proxies.do("heal", edge=ALL)
+    yield from slow(world, ALL, 0.25, chance.uniform(2, 4))
 
 
 @kind("postgres")
 def pg_flapping(world, chance):
-    edge = edge_of(chance)
-    world.proxies.do("flap", edge=edge, seconds=chance.uniform(0.1, 0.5))
-    yield chance.uniform(2, 4)
-    world.proxies.do("heal", edge=edge)
+    yield from flapping(world, edge_of(chance), chance.uniform(0.1, 0.5), chance.uniform(2, 4))
