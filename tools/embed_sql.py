@@ -62,4 +62,5 @@ def main() -> None:
     output.write_text("\n".join(out))
 
 
-main()
+if __name__ == "__main__":
+    main()

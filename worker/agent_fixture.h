@@ -3,6 +3,8 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "base/file.h"
 #include "base/grpc_status.h"
 #include "base/status.h"
@@ -53,15 +55,24 @@ class ScriptedDaemon final : public v1::WorkerService::Service {
                              v1::AcquireLeasesResponse* response) override {
     MutexLock lock(mutex);
     const absl::Duration until = RealClock::Get().SinceBoot() + absl::Seconds(1);
-    while (offers.empty() && !context->IsCancelled() && RealClock::Get().SinceBoot() < until) {
+    // A lease that the agent does not list is told at once.
+    const auto is_listed = [request](const auto& entry) {
+      return std::any_of(request->held().begin(), request->held().end(),
+                         [&](const v1::AttemptRef& ref) { return KeyOf(ref) == entry.first; });
+    };
+    const bool all_listed = std::all_of(held.begin(), held.end(), is_listed);
+    while (all_listed && offers.empty() && !context->IsCancelled() &&
+           RealClock::Get().SinceBoot() < until) {
       changed.WaitFor(mutex, absl::Milliseconds(20));
     }
     if (request->session() != session) return Superseded();
-    for (const v1::Lease& lease : offers) {
-      held[KeyOf(lease.attempt())] = lease;
-      *response->add_leases() = lease;
-    }
+    for (const v1::Lease& lease : offers) held[KeyOf(lease.attempt())] = lease;
     offers.clear();
+    // New ones, and those whose answer was lost: the agent gives up a poll when what is free has
+    // changed.
+    for (const auto& entry : held) {
+      if (!is_listed(entry)) *response->add_leases() = entry.second;
+    }
     return grpc::Status::OK;
   }
   grpc::Status RenewLeases(grpc::ServerContext*, const v1::RenewLeasesRequest* request,

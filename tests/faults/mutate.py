@@ -7,22 +7,17 @@ builds a copy of the checkout under --out, and for each mutant one file of it an
 or model_test fails, or does not end in time; one that does not compile is none and another is drawn. Survivors are
 listed with what was changed: each is a test that is missing, or a change that changes nothing.
 """
-import argparse
-import collections
-import json
-import pathlib
-import random
 import re
 import shutil
 import subprocess
 import sys
-import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+import mutation
+from mutation import NONE, ROOT, SURVIVED, Mutant
+
 TESTS = ("queue_test", "model_test")
 # What the model's own mistakes are for is the model.
 FILTER = "--gtest_filter=-*Mistake*"
-TEST_SECONDS = 120
 # What is copied: the sources, and neither builds nor history.
 LEFT_OUT = ("build", ".git", "web", "__pycache__")
 
@@ -54,8 +49,6 @@ STATEMENT = re.compile(r"^\s*(?!\s|return|if|for|while|case|default|using|const 
 # Where a mistake would be a matter of words, or is none.
 NOT_CODE = re.compile(r'^\s*(//|#|")|^namespace|^}  // namespace|return "[^"]*";|LogLevel|static_assert')
 
-Mutant = collections.namedtuple("Mutant", "file line kind before after")
-
 
 def code_of(line):
     """The line without strings and comment, of the same length: what may be changed stays where it was."""
@@ -68,11 +61,8 @@ def mutants_of(path, name):
     for number, line in enumerate(path.read_text().splitlines()):
         if NOT_CODE.search(line) or not line.strip():
             continue
-        code = code_of(line)
-        for kind, pattern, instead in REPLACEMENTS:
-            for match in re.finditer(pattern, code):
-                text = instead(match) if callable(instead) else instead
-                found.append(Mutant(name, number, kind, line, line[:match.start()] + text + line[match.end():]))
+        for kind, after in mutation.replaced(line, code_of(line), REPLACEMENTS):
+            found.append(Mutant(name, number, kind, line, after))
         if STATEMENT.match(line):
             found.append(Mutant(name, number, "taken out", line, ""))
     return found
@@ -102,15 +92,7 @@ class Copy:
                               capture_output=True).returncode == 0
 
     def killer(self):
-        """The test that fails; None where all pass."""
-        for test in TESTS:
-            try:
-                done = subprocess.run([self.build / "bin" / test, FILTER], capture_output=True, timeout=TEST_SECONDS)
-            except subprocess.TimeoutExpired:
-                return f"{test} (no end)"
-            if done.returncode != 0:
-                return test
-        return None
+        return mutation.first_failure([self.build / "bin" / test for test in TESTS], [FILTER])
 
     def try_mutant(self, mutant):
         """`killed by ...`, `survived` or `none`."""
@@ -121,60 +103,19 @@ class Copy:
         path.write_text("\n".join(lines) + "\n")
         try:
             if not self.make():
-                return "none"
+                return NONE
             killer = self.killer()
-            return f"killed by {killer}" if killer else "survived"
+            return f"killed by {killer}" if killer else SURVIVED
         finally:
             path.write_text(original)
 
 
-def describe(mutant):
-    after = mutant.after.strip() or "(nothing)"
-    return f"{mutant.file}:{mutant.line + 1} {mutant.kind}: `{mutant.before.strip()}` -> `{after}`"
-
-
-def report(results, seed):
-    counts = collections.Counter(result for _, result in results)
-    killed = sum(count for result, count in counts.items() if result.startswith("killed"))
-    lines = [f"Mutants of queue/, seed {seed}: {len(results)} tried, {killed} killed "
-             f"({100 * killed / max(1, len(results)):.1f} %)."]
-    lines += [f"  {result}: {count}" for result, count in sorted(counts.items())]
-    lines += ["", "Survivors:"] + [f"  {describe(mutant)}" for mutant, result in results if result == "survived"]
-    return "\n".join(lines) + "\n"
-
-
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--count", type=int, default=200, help="mutants to try; 0 for all")
-    parser.add_argument("--file", action="append", help="only this file of queue/; repeat")
-    parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--list", action="store_true", help="only list them")
-    options = parser.parse_args()
+    options = mutation.options_of(__doc__).parse_args()
     files = options.file or [path.name for path in sorted((ROOT / "queue").glob("*.cc"))
                              if not path.name.endswith("_test.cc")]
     mutants = [mutant for name in files for mutant in mutants_of(ROOT / "queue" / name, f"queue/{name}")]
-    random.Random(options.seed).shuffle(mutants)
-    if options.list:
-        print("\n".join(map(describe, mutants)))
-        return 0
-    options.out.mkdir(parents=True, exist_ok=True)
-    copy = Copy(options.out)
-    if (killer := copy.killer()) is not None:
-        raise SystemExit(f"{killer} fails without any mutant")
-    results = []
-    for mutant in mutants:
-        if options.count and len(results) == options.count:
-            break
-        began = time.monotonic()
-        result = copy.try_mutant(mutant)
-        print(f"{result} ({time.monotonic() - began:.0f} s): {describe(mutant)}", flush=True)
-        if result != "none":
-            results.append((mutant, result))
-            (options.out / "report.txt").write_text(report(results, options.seed))
-    print(report(results, options.seed))
-    (options.out / "results.json").write_text(json.dumps([[*mutant, result] for mutant, result in results]))
-    return 0
+    return mutation.run("queue/", mutants, options, lambda options: Copy(options.out))
 
 
 if __name__ == "__main__":
