@@ -181,8 +181,8 @@ grpc::ServerUnaryReactor* RunService::ListAttempts(grpc::CallbackServerContext* 
                      });
 }
 
-grpc::ServerWriteReactor<v1::WatchEventsResponse>* RunService::WatchEvents(
-    grpc::CallbackServerContext* context, const v1::WatchEventsRequest* request) {
+grpc::ServerWriteReactor<grpc::ByteBuffer>* RunService::WatchEvents(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
   return StartWatch(core_, &streams_, context, Method("WatchEvents"), *request);
 }
 

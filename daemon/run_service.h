@@ -13,7 +13,10 @@ namespace finetuned {
 // RunService (proto/finetuned/v1/run_service.proto says what each call means). Handlers run on the
 // executor; nothing blocks gRPC's threads. What is to be read from disks before a run is created is
 // read on the executor of files.
-class RunService final : public v1::RunService::CallbackService {
+class RunService final
+    : public v1::RunService::WithRawCallbackMethod_WatchEvents<v1::RunService::CallbackService> {
+  using Base = v1::RunService::WithRawCallbackMethod_WatchEvents<v1::RunService::CallbackService>;
+
  public:
   static constexpr int kMaxWatchesPerOwner = 64;
 
@@ -56,8 +59,10 @@ class RunService final : public v1::RunService::CallbackService {
   grpc::ServerUnaryReactor* ListAttempts(grpc::CallbackServerContext* context,
                                          const v1::ListAttemptsRequest* request,
                                          v1::ListAttemptsResponse* response) override;
-  grpc::ServerWriteReactor<v1::WatchEventsResponse>* WatchEvents(
-      grpc::CallbackServerContext* context, const v1::WatchEventsRequest* request) override;
+  using Base::WatchEvents;
+  // Of serialised messages; see watch_events.h.
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* WatchEvents(grpc::CallbackServerContext* context,
+                                                          const grpc::ByteBuffer* request) override;
   grpc::ServerUnaryReactor* ReadRunLog(grpc::CallbackServerContext* context,
                                        const v1::ReadRunLogRequest* request,
                                        v1::ReadRunLogResponse* response) override;

@@ -103,6 +103,7 @@ struct Server::State {
         worker_executor(kWorkerThreads),
         session_executor(kSessionThreads),
         files(kFileThreads),
+        run_tails(&hub, &executor, &reader),
         dispatcher(&dispatch_leases, &RealClock::Get()),
         create_batcher(BatchOptions<NewRun, Admission>("create"),
                        [this](const auto& items) { return admission.Admit(items); }),
@@ -184,6 +185,7 @@ struct Server::State {
   Authenticator authenticator, worker_authenticator;
   Executor executor, change_executor, worker_executor, session_executor, files;
   RunHub hub;
+  RunTails run_tails;
   Dispatcher dispatcher;
   // The same but for who waits where.
   ServiceCore core, worker_core, session_core;
@@ -231,6 +233,7 @@ absl::Status Server::State::Build() {
   core.clock = &RealClock::Get();
   core.metrics = &metrics;
   core.hub = &hub;
+  core.run_tails = &run_tails;
   core.dispatcher = &dispatcher;
   core.leases = &session_leases;
   core.transitions = &changes;

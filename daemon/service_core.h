@@ -5,6 +5,7 @@
 #include "daemon/call.h"
 #include "daemon/dispatcher.h"
 #include "daemon/run_hub.h"
+#include "daemon/run_tails.h"
 #include "daemon/validate_run.h"
 #include "db/admission.h"
 #include "db/batcher.h"
@@ -32,6 +33,7 @@ struct ServiceCore {
   const Clock* clock = nullptr;
   Metrics* metrics = nullptr;
   RunHub* hub = nullptr;
+  RunTails* run_tails = nullptr;
   Dispatcher* dispatcher = nullptr;
 
   LeaseStore* leases = nullptr;

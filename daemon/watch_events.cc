@@ -3,13 +3,11 @@
 #include <memory>
 
 #include <grpcpp/alarm.h>
+#include <grpcpp/impl/codegen/proto_utils.h>
 
 #include "absl/strings/str_cat.h"
 #include "base/time.h"
-#include "daemon/checker.h"
-#include "daemon/resource_name.h"
-#include "daemon/run_service.h"
-#include "daemon/run_view.h"
+#include "daemon/event_source.h"
 
 namespace finetuned {
 namespace {
@@ -18,7 +16,7 @@ namespace {
 // executor still looks at it. At any time there is at most one task and one write.
 class Watch : public std::enable_shared_from_this<Watch> {
  public:
-  class Reactor final : public grpc::ServerWriteReactor<v1::WatchEventsResponse> {
+  class Reactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
    public:
     explicit Reactor(std::shared_ptr<Watch> watch) : watch_(std::move(watch)) {}
     void OnWriteDone(bool ok) override { watch_->WriteDone(ok); }
@@ -33,16 +31,16 @@ class Watch : public std::enable_shared_from_this<Watch> {
   };
 
   Watch(const ServiceCore& core, StreamLimits* limits, grpc::CallbackServerContext* context,
-        const google::protobuf::MethodDescriptor* method, const v1::WatchEventsRequest& request)
+        const google::protobuf::MethodDescriptor* method, std::unique_ptr<EventSource> source)
       : core_(core),
         limits_(*limits),
         authorization_(AuthorizationOf(*context)),
         method_(method),
-        request_(request),
         start_(core.clock->SinceBoot()),
-        last_sent_(request.after_seq()) {}
+        context_(context),
+        source_(std::move(source)) {}
 
-  grpc::ServerWriteReactor<v1::WatchEventsResponse>* Start() {
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* Start() {
     reactor_ = new Reactor(shared_from_this());
     auto* reactor = reactor_;
     Schedule([this] { Open(); });
@@ -65,17 +63,15 @@ class Watch : public std::enable_shared_from_this<Watch> {
     }
     const auto caller = Authorize(core_.call, authorization_, method_);
     if (!caller.ok()) return Finish(caller.status());
-    Checker check;
-    check.AddAll(ParseRunName(request_.name(), *caller).status());
-    check.AddAll(CheckCursor(request_.after_seq(), kAnySeq));
-    if (!check.violations().empty()) return Finish(InvalidArgument(check.violations()));
-    const auto run_id = FindRun(core_, *caller, request_.name());
-    if (!run_id.ok()) return Finish(run_id.status());
-    const auto marks = core_.reader->Watch({*run_id});
-    if (!marks.ok()) return Finish(marks.status());
-    const absl::Status cursor = CheckCursor(request_.after_seq(), marks->at(*run_id).last_seq);
-    if (!cursor.ok()) return Finish(cursor);
+    if (source_ == nullptr) {
+      return Finish(MakeError(absl::StatusCode::kInvalidArgument, "MALFORMED",
+                              "the request's bytes are no WatchEventsRequest"));
+    }
     auto weak = weak_from_this();
+    const absl::Status opened = source_->Open(*caller, [weak] {
+      if (const auto self = weak.lock()) self->Look(/*bookmark=*/false);
+    });
+    if (!opened.ok()) return Finish(opened);
     const absl::Status admitted = limits_.Add(caller->owner_id, this, [weak] {
       if (const auto self = weak.lock()) {
         self->Finish(self->limits_.Stopping());
@@ -83,14 +79,9 @@ class Watch : public std::enable_shared_from_this<Watch> {
     });
     if (!admitted.ok()) return Finish(admitted);
     core_.metrics->StreamOpened();
-    const int64_t subscription = core_.hub->Subscribe({*run_id}, RunHub::Change::kEvents, [weak] {
-      if (const auto self = weak.lock()) self->Look(/*bookmark=*/false);
-    });
     bool closed;
     {
       MutexLock lock(mutex_);
-      run_id_ = *run_id;
-      subscription_ = subscription;
       opened_ = true;
       closed = closed_;
     }
@@ -101,12 +92,6 @@ class Watch : public std::enable_shared_from_this<Watch> {
 
   // Gives back what Open has taken.
   void Release() {
-    int64_t subscription;
-    {
-      MutexLock lock(mutex_);
-      subscription = subscription_;
-    }
-    core_.hub->Unsubscribe(subscription);
     limits_.Remove(this);
     core_.metrics->StreamClosed();
   }
@@ -114,7 +99,7 @@ class Watch : public std::enable_shared_from_this<Watch> {
   // Whether the caller may still follow: its token may have ended since, or what it sees.
   absl::Status StillAllowed() {
     FT_ASSIGN_OR_RETURN(const Identity caller, Authorize(core_.call, authorization_, method_));
-    return FindRun(core_, caller, request_.name()).status();
+    return source_->CheckAccess(caller);
   }
 
   // Asks for a step; while one is under way it is made after that.
@@ -131,52 +116,43 @@ class Watch : public std::enable_shared_from_this<Watch> {
 
   void Step() {
     bool bookmark;
-    int64_t after;
     {
       MutexLock lock(mutex_);
       wants_look_ = false;
       bookmark = wants_bookmark_;
       wants_bookmark_ = false;
-      after = last_sent_;
     }
     if (bookmark) {
       const absl::Status allowed = StillAllowed();
       if (!allowed.ok()) return Finish(allowed);
     }
-    // The row first, then the log: the log then has everything up to the row's last_seq.
-    auto run = bookmark ? ReadRun(core_, run_id_) : absl::StatusOr<v1::Run>(v1::Run());
-    if (!run.ok()) return Finish(run.status());
-    const auto marks = core_.reader->Watch({run_id_});
-    if (!marks.ok()) return Finish(marks.status());
-    const RunMark mark = marks->at(run_id_);
-    const auto events = core_.reader->ListEvents(run_id_, after, kMaxEventsPerMessage);
-    if (!events.ok()) return Finish(events.status());
-    v1::WatchEventsResponse message;
-    const size_t added = AddEvents(*events, message.mutable_events());
-    const int64_t newest = added == 0 ? after : (*events)[added - 1].seq;
-    const bool ends = IsTerminal(mark.state) && newest >= mark.last_seq;
-    if (ends && !bookmark) {
-      // The last message shows how the run ended.
-      run = ReadRun(core_, run_id_);
-      if (!run.ok()) return Finish(run.status());
-      bookmark = true;
-    }
-    if (events->empty() && !bookmark) return Rest();
-    message.set_bookmark_seq(newest);
-    if (bookmark) *message.mutable_run() = *std::move(run);
-    Write(std::move(message), newest, ends,
-          added < events->size() || added == size_t{kMaxEventsPerMessage});
-  }
-
-  void Write(v1::WatchEventsResponse message, int64_t newest, bool ends, bool more) {
+    auto next = source_->Next(bookmark);
+    if (!next.ok()) return Finish(next.status());
+    if (next->empty) return Rest();
     MutexLock lock(mutex_);
     if (finished_) return;
-    message_ = std::move(message);
-    last_sent_ = newest;
-    ends_after_write_ = ends;
-    wants_look_ = wants_look_ || more;
+    message_ = std::move(next->bytes);
+    ends_after_write_ = next->last;
+    wants_look_ = wants_look_ || next->more;
     writing_ = true;
+    SetAlarm(kSlowConsumer, [](Watch* self) { self->TellSlow(); });
     reactor_->StartWrite(&message_);
+  }
+
+  // It is told why first, and cut off if it does not take that either.
+  void TellSlow() {
+    {
+      MutexLock lock(mutex_);
+      if (!writing_ || closed_) return;
+      SetAlarm(kSlowConsumer / 2, [](Watch* self) { self->CutOff(); });
+    }
+    Finish(MakeError(absl::StatusCode::kAborted, "SLOW_CONSUMER",
+                     "messages were not taken for too long: resume from the last one seen"));
+  }
+
+  void CutOff() {
+    MutexLock lock(mutex_);
+    if (writing_ && !closed_) context_->TryCancel();
   }
 
   void WriteDone(bool ok) {
@@ -185,6 +161,7 @@ class Watch : public std::enable_shared_from_this<Watch> {
       writing_ = false;
       if (!ok || finished_) {
         busy_ = false;
+        alarm_.reset();
         if (!finished_) {
           finished_ = true;
           reactor_->Finish(grpc::Status::CANCELLED);
@@ -208,18 +185,22 @@ class Watch : public std::enable_shared_from_this<Watch> {
       busy_ = false;
       if (finished_) return;
       if (!wants_look_ && !wants_bookmark_) {
-        auto weak = weak_from_this();
-        alarm_ = std::make_unique<grpc::Alarm>();
-        alarm_->Set(
-            std::chrono::system_clock::now() + absl::ToChronoMilliseconds(kBookmarkInterval),
-            [weak](bool expired) {
-              const auto self = weak.lock();
-              if (expired && self != nullptr) self->Look(/*bookmark=*/true);
-            });
+        SetAlarm(kBookmarkInterval, [](Watch* self) { self->Look(/*bookmark=*/true); });
         return;
       }
     }
     Look(/*bookmark=*/false);
+  }
+
+  // One thing at a time is waited for.
+  void SetAlarm(absl::Duration after, void (*then)(Watch*)) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    auto weak = weak_from_this();
+    alarm_ = std::make_unique<grpc::Alarm>();
+    alarm_->Set(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(after),
+                [weak, then](bool expired) {
+                  const auto self = weak.lock();
+                  if (expired && self != nullptr) then(self.get());
+                });
   }
 
   void Cancelled() { Finish(absl::CancelledError("the caller has gone")); }
@@ -239,6 +220,8 @@ class Watch : public std::enable_shared_from_this<Watch> {
       MutexLock lock(mutex_);
       finished_ = true;
       closed_ = true;
+      writing_ = false;
+      alarm_.reset();
       opened = opened_;
     }
     // Otherwise Open gives back what it takes.
@@ -246,19 +229,20 @@ class Watch : public std::enable_shared_from_this<Watch> {
     core_.metrics->RpcEnded(method_->name(), code_, core_.clock->SinceBoot() - start_);
   }
 
-  // Constant after construction, run_id_ after Open.
+  // Constant after construction.
   const ServiceCore& core_;
   StreamLimits& limits_;
   // Read at once: the context ends with the reactor, which a step may outlive.
   const std::string authorization_;
   const google::protobuf::MethodDescriptor* const method_;
-  const v1::WatchEventsRequest request_;
   const absl::Duration start_;
+  // gRPC's, until closed_.
+  grpc::CallbackServerContext* const context_;
   Reactor* reactor_ = nullptr;
-  int64_t run_id_ = 0;
+  // Of the one task that is under way.
+  const std::unique_ptr<EventSource> source_;
 
   Mutex mutex_;
-  int64_t subscription_ ABSL_GUARDED_BY(mutex_) = 0;
   bool opened_ ABSL_GUARDED_BY(mutex_) = false;
   // gRPC has ended with the stream.
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
@@ -270,8 +254,7 @@ class Watch : public std::enable_shared_from_this<Watch> {
   bool ends_after_write_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
   absl::StatusCode code_ ABSL_GUARDED_BY(mutex_) = absl::StatusCode::kOk;
-  int64_t last_sent_ ABSL_GUARDED_BY(mutex_);
-  v1::WatchEventsResponse message_ ABSL_GUARDED_BY(mutex_);
+  grpc::ByteBuffer message_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<grpc::Alarm> alarm_ ABSL_GUARDED_BY(mutex_);
 };
 
@@ -288,10 +271,17 @@ absl::Status CheckCursor(int64_t after_seq, int64_t last_seq) {
   return absl::OkStatus();
 }
 
-grpc::ServerWriteReactor<v1::WatchEventsResponse>* StartWatch(
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StartWatch(
     const ServiceCore& core, StreamLimits* limits, grpc::CallbackServerContext* context,
-    const google::protobuf::MethodDescriptor* method, const v1::WatchEventsRequest& request) {
-  return std::make_shared<Watch>(core, limits, context, method, request)->Start();
+    const google::protobuf::MethodDescriptor* method, const grpc::ByteBuffer& request) {
+  v1::WatchEventsRequest parsed;
+  // Parsing takes the bytes.
+  grpc::ByteBuffer bytes = request;
+  std::unique_ptr<EventSource> source;
+  if (grpc::SerializationTraits<v1::WatchEventsRequest>::Deserialize(&bytes, &parsed).ok()) {
+    source = MakeRunSource(core, std::move(parsed));
+  }
+  return std::make_shared<Watch>(core, limits, context, method, std::move(source))->Start();
 }
 
 }  // namespace finetuned

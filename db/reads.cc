@@ -108,19 +108,45 @@ absl::StatusOr<std::vector<Run>> Reader::GetRuns(const std::vector<int64_t>& run
   return runs;
 }
 
+namespace {
+
+Event EventOf(const pqxx::row& row) {
+  Event event;
+  event.seq = row["seq"].as<int64_t>();
+  event.event_time = TimeOf(row["event_time"]);
+  event.epoch = row["epoch"].as<int64_t>();
+  event.type = ParseEventType(row["type"].c_str()).value();
+  event.message = row["message"].c_str();
+  event.detail = BytesOf(row["detail"]);
+  return event;
+}
+
+}  // namespace
+
 absl::StatusOr<std::vector<Event>> Reader::ListEvents(int64_t run_id, int64_t after_seq,
                                                       int limit) {
   std::vector<Event> events;
   FT_RETURN_IF_ERROR(pool_.Read("list_events", [&](pqxx::transaction_base& tx) {
     for (const auto& row : tx.exec_prepared(kListEvents.name, run_id, after_seq, limit)) {
-      Event event;
-      event.seq = row["seq"].as<int64_t>();
-      event.event_time = TimeOf(row["event_time"]);
-      event.epoch = row["epoch"].as<int64_t>();
-      event.type = ParseEventType(row["type"].c_str()).value();
-      event.message = row["message"].c_str();
-      event.detail = BytesOf(row["detail"]);
-      events.push_back(std::move(event));
+      events.push_back(EventOf(row));
+    }
+    return absl::OkStatus();
+  }));
+  return events;
+}
+
+absl::StatusOr<std::map<int64_t, std::vector<Event>>> Reader::ListEventsOf(
+    const std::map<int64_t, int64_t>& after_seqs, int limit) {
+  std::vector<int64_t> run_ids, seqs;
+  for (const auto& [run_id, seq] : after_seqs) {
+    run_ids.push_back(run_id);
+    seqs.push_back(seq);
+  }
+  std::map<int64_t, std::vector<Event>> events;
+  FT_RETURN_IF_ERROR(pool_.Read("list_events_of", [&](pqxx::transaction_base& tx) {
+    for (const auto& row :
+         tx.exec_prepared(kListEventsOf.name, ArrayOf(run_ids), ArrayOf(seqs), limit)) {
+      events[row["run_id"].as<int64_t>()].push_back(EventOf(row));
     }
     return absl::OkStatus();
   }));

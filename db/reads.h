@@ -105,6 +105,11 @@ class Reader {
   // In the order of the ids; ids that do not exist are left out.
   absl::StatusOr<std::vector<Run>> GetRuns(const std::vector<int64_t>& run_ids);
   absl::StatusOr<std::vector<Event>> ListEvents(int64_t run_id, int64_t after_seq, int limit);
+
+  // The same of many runs, each after a number of its own, at most `limit` of each. What has
+  // nothing new is not in the answer.
+  absl::StatusOr<std::map<int64_t, std::vector<Event>>> ListEventsOf(
+      const std::map<int64_t, int64_t>& after_seqs, int limit);
   absl::StatusOr<std::vector<StoredCheckpoint>> ListCheckpoints(int64_t run_id);
   // Newest first, at most 1,000.
   absl::StatusOr<std::vector<StoredAttempt>> ListAttempts(int64_t run_id);

@@ -2,6 +2,8 @@
 
 #include <thread>
 
+#include "absl/synchronization/notification.h"
+#include "daemon/watch_events.h"
 #include "tests/lifecycle.h"
 
 namespace finetuned {
@@ -47,6 +49,81 @@ TEST_F(StreamTest, AStreamHasEveryEventOnceAndEndsAfterTheLast) {
   EXPECT_EQ(message.events(0).type(), v1::RunEvent::COMPLETED);
   EXPECT_FALSE(rest->Read(&message));
   EXPECT_TRUE(rest->Finish().ok());
+}
+
+TEST_F(StreamTest, ManyFollowOneRunFromDifferentPlacesAndEachHasEverything) {
+  const v1::AttemptRef attempt = StartRun();
+  v1::RunEvent updated = EventOfType(v1::RunEvent::TRAIN_UPDATED);
+  updated.mutable_progress()->set_batch(1);
+  int64_t report = 1;
+  // More than a daemon keeps of a run in memory.
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(worker_.Report(attempt, report, std::vector<v1::RunEvent>(400, updated)).ok());
+    report += 400;
+  }
+  constexpr int kStreams = 40;
+  std::vector<int64_t> last(kStreams, 0);
+  std::vector<std::thread> readers;
+  for (int i = 0; i < kStreams; ++i) {
+    readers.emplace_back([&, i] {
+      v1::WatchEventsRequest request;
+      request.set_name(name_);
+      request.set_after_seq(i * 20);
+      const auto context = user_.Context();
+      auto stream = user_.runs().WatchEvents(context.get(), request);
+      int64_t seq = request.after_seq();
+      v1::WatchEventsResponse message;
+      while (stream->Read(&message)) {
+        for (const auto& event : message.events()) EXPECT_EQ(event.seq(), ++seq);
+        EXPECT_EQ(message.bookmark_seq(), seq);
+      }
+      EXPECT_TRUE(stream->Finish().ok());
+      EXPECT_EQ(message.run().state(), v1::Run::COMPLETED);
+      last[i] = seq;
+    });
+  }
+  for (int i = 0; i < 200; ++i) {
+    ASSERT_TRUE(worker_.Report(attempt, report, std::vector<v1::RunEvent>(4, updated)).ok());
+    report += 4;
+  }
+  ASSERT_TRUE(worker_.Report(attempt, report, {EventOfType(v1::RunEvent::TRAIN_FINISHED)}).ok());
+  ASSERT_TRUE(worker_.Complete(attempt, Exit(0, true), report).ok());
+  for (std::thread& reader : readers) reader.join();
+  for (const int64_t seq : last) EXPECT_EQ(seq, report + 2);
+}
+
+TEST_F(StreamTest, WhoTakesNothingIsEndedResumablyAndCostsTheOthersNothing) {
+  const v1::AttemptRef attempt = StartRun();
+  v1::RunEvent large = EventOfType(v1::RunEvent::OTHER);
+  large.set_raw_json('"' + std::string(8 << 10, 'x') + '"');
+  int64_t report = 1;
+  for (; report <= 2000; report += 100) {
+    ASSERT_TRUE(worker_.Report(attempt, report, std::vector<v1::RunEvent>(100, large)).ok());
+  }
+  v1::WatchEventsRequest request;
+  request.set_name(name_);
+  const auto context = user_.Context();
+  auto stopped = user_.runs().WatchEvents(context.get(), request);
+  // Another one reads all of it meanwhile.
+  const auto other_context = user_.Context();
+  auto other = user_.runs().WatchEvents(other_context.get(), request);
+  v1::WatchEventsResponse message;
+  while (message.bookmark_seq() < report && other->Read(&message)) {
+  }
+  EXPECT_EQ(message.bookmark_seq(), report);
+  other_context->TryCancel();
+  other->Finish();
+  // That time passes is what is tested.
+  absl::Notification never;
+  never.WaitForNotificationWithTimeout(kSlowConsumer + absl::Seconds(2));
+  int64_t seq = 0;
+  while (stopped->Read(&message)) {
+    for (const auto& event : message.events()) EXPECT_EQ(event.seq(), ++seq);
+  }
+  EXPECT_LT(seq, report);
+  const absl::Status ended = FromGrpc(stopped->Finish());
+  EXPECT_EQ(ErrorReason(ended), "SLOW_CONSUMER") << ended;
+  EXPECT_EQ(ended.code(), absl::StatusCode::kAborted);
 }
 
 // Callers who leave while their stream is being opened must not use up what they may have open.

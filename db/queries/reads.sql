@@ -49,6 +49,16 @@ order by i.ordinal
 select seq, event_time, epoch, type, message, detail from run_events
 where run_id = $1::bigint and seq > $2::bigint order by seq limit $3::int
 
+-- name: list_events_of
+-- What is new of many runs, so many of each.
+select i.run_id, e.seq, e.event_time, e.epoch, e.type, e.message, e.detail
+from unnest($1::bigint[], $2::bigint[]) as i(run_id, after_seq)
+cross join lateral (
+  select * from run_events where run_events.run_id = i.run_id and run_events.seq > i.after_seq
+  order by run_events.seq limit $3::int
+) e
+order by i.run_id, e.seq
+
 -- name: list_checkpoints
 select detail, create_time, epoch from checkpoints where run_id = $1::bigint order by step desc limit 1000
 

@@ -1,0 +1,99 @@
+#include "daemon/checker.h"
+#include "daemon/event_source.h"
+#include "daemon/resource_name.h"
+#include "daemon/run_service.h"
+#include "daemon/run_tails.h"
+#include "daemon/run_view.h"
+#include "daemon/watch_events.h"
+
+namespace finetuned {
+namespace {
+
+class RunSource final : public EventSource {
+ public:
+  RunSource(const ServiceCore& core, v1::WatchEventsRequest request)
+      : core_(core), request_(std::move(request)), last_sent_(request_.after_seq()) {}
+  ~RunSource() override { core_.run_tails->Unfollow(follower_); }
+
+  absl::Status Open(const Identity& caller, std::function<void()> wake) override {
+    Checker check;
+    check.AddAll(ParseRunName(request_.name(), caller).status());
+    check.AddAll(CheckCursor(request_.after_seq(), kAnySeq));
+    if (!check.violations().empty()) return InvalidArgument(check.violations());
+    FT_ASSIGN_OR_RETURN(run_id_, FindRun(core_, caller, request_.name()));
+    FT_ASSIGN_OR_RETURN(const auto marks, core_.reader->Watch({run_id_}));
+    const RunMark mark = marks.at(run_id_);
+    FT_RETURN_IF_ERROR(CheckCursor(request_.after_seq(), mark.last_seq));
+    ended_ = IsTerminal(mark.state) && last_sent_ == mark.last_seq;
+    follower_ = core_.run_tails->Follow(run_id_, std::move(wake));
+    return absl::OkStatus();
+  }
+
+  absl::Status CheckAccess(const Identity& caller) override {
+    return FindRun(core_, caller, request_.name()).status();
+  }
+
+  absl::StatusOr<NextMessage> Next(bool bookmark) override {
+    std::vector<EventFrame> frames;
+    size_t count = 0;
+    bool more = false;
+    if (auto newest = core_.run_tails->After(run_id_, last_sent_)) {
+      frames = *std::move(newest);
+      count = CountForMessage(frames);
+      more = count < frames.size();
+    } else {
+      FT_ASSIGN_OR_RETURN(const std::vector<Event> events,
+                          core_.reader->ListEvents(run_id_, last_sent_, kMaxEventsPerMessage));
+      frames = MakeFrames(events);
+      count = CountForMessage(frames);
+      more = count < frames.size() || events.size() == size_t{kMaxEventsPerMessage};
+    }
+    NextMessage next;
+    if (count > 0) {
+      last_sent_ = frames[count - 1].seq;
+      ended_ = EndsRun(frames[count - 1].type);
+    }
+    // The last message shows how the run ended.
+    const bool shows_run = bookmark || ended_;
+    if (count == 0 && !shows_run) return next;
+    v1::WatchEventsResponse rest;
+    rest.set_bookmark_seq(last_sent_);
+    std::string tail = rest.SerializeAsString();
+    if (shows_run) {
+      FT_ASSIGN_OR_RETURN(const std::string view,
+                          core_.run_tails->View(run_id_, core_.clock->SinceBoot(), kViewAge,
+                                                [this] { return ReadView(); }));
+      tail += view;
+    }
+    next.bytes = MakeMessage(frames, count, tail);
+    next.empty = false;
+    next.more = more;
+    next.last = ended_;
+    return next;
+  }
+
+ private:
+  // As a piece of a response.
+  absl::StatusOr<std::string> ReadView() const {
+    v1::WatchEventsResponse message;
+    FT_ASSIGN_OR_RETURN(*message.mutable_run(), ReadRun(core_, run_id_));
+    return message.SerializeAsString();
+  }
+
+  const ServiceCore& core_;
+  const v1::WatchEventsRequest request_;
+  int64_t run_id_ = 0;
+  int64_t follower_ = 0;
+  int64_t last_sent_;
+  // The terminal event was sent.
+  bool ended_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<EventSource> MakeRunSource(const ServiceCore& core,
+                                           v1::WatchEventsRequest request) {
+  return std::make_unique<RunSource>(core, std::move(request));
+}
+
+}  // namespace finetuned
