@@ -10,17 +10,19 @@ bool EndsRun(EventType type) {
          type == EventType::kFailed;
 }
 
-EventFrame MakeFrame(const Event& event) {
+EventFrame MakeFrame(const Event& event, const std::string& run) {
   // A message with nothing else is what its field adds to any message.
   v1::WatchEventsResponse message;
-  *message.add_events() = ToProto(event);
+  v1::RunEvent& proto = *message.add_events();
+  proto = ToProto(event);
+  if (!run.empty()) proto.set_run(run);
   return {event.seq, event.type, grpc::Slice(message.SerializeAsString())};
 }
 
 std::vector<EventFrame> MakeFrames(const std::vector<Event>& events) {
   std::vector<EventFrame> frames;
   frames.reserve(events.size());
-  for (const Event& event : events) frames.push_back(MakeFrame(event));
+  for (const Event& event : events) frames.push_back(MakeFrame(event, ""));
   return frames;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include <grpcpp/support/byte_buffer.h>
@@ -22,7 +23,8 @@ struct EventFrame {
 // Whether a run has no event after one of this type.
 bool EndsRun(EventType type);
 
-EventFrame MakeFrame(const Event& event);
+// With the resource name of its run, where that is to be told.
+EventFrame MakeFrame(const Event& event, const std::string& run = "");
 std::vector<EventFrame> MakeFrames(const std::vector<Event>& events);
 
 // How many of the frames go into one message: at least the first, at most kMaxEventsPerMessage, and

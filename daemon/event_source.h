@@ -41,5 +41,8 @@ class EventSource {
 
 // Of one run, from a number on.
 std::unique_ptr<EventSource> MakeRunSource(const ServiceCore& core, v1::WatchEventsRequest request);
+// Of all runs that the caller sees, from a cursor on.
+std::unique_ptr<EventSource> MakeFeedSource(const ServiceCore& core,
+                                            v1::WatchEventsRequest request);
 
 }  // namespace finetuned

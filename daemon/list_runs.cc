@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/time.h"
 #include "daemon/canonical.h"
+#include "daemon/filters.h"
 #include "daemon/page_token.h"
 #include "daemon/resource_name.h"
 #include "daemon/run_service.h"
@@ -15,9 +16,6 @@ namespace finetuned {
 namespace {
 
 constexpr int kMaxNames = 1000;
-constexpr int kMaxEmails = 100;
-// Of RFC 5321: 64 before the @, 255 behind it.
-constexpr size_t kMaxEmail = 320;
 
 void ReadStates(const v1::ListRunsRequest& request, RunFilter* filter, Checker* check) {
   for (const int state : request.states()) {
@@ -45,18 +43,6 @@ void ReadNames(const v1::ListRunsRequest& request, const Identity& caller, RunFi
   }
 }
 
-void ReadEmails(const v1::ListRunsRequest& request, RunFilter* filter, Checker* check) {
-  if (request.user_emails_size() > kMaxEmails) {
-    return check->Add("user_emails", "has more than 100 addresses", "TOO_MANY");
-  }
-  for (int i = 0; i < request.user_emails_size(); ++i) {
-    const std::string& email = request.user_emails(i);
-    check->Require(!email.empty() && email.size() <= kMaxEmail && !HasControl(email),
-                   absl::StrCat("user_emails[", i, "]"), "can be no e-mail address", "BAD_EMAIL");
-    filter->user_emails.push_back(email);
-  }
-}
-
 void ReadTime(const char* field, const google::protobuf::Timestamp& time, absl::Time* out,
               Checker* check) {
   if (IsValid(time)) {
@@ -75,7 +61,8 @@ absl::StatusOr<RunFilter> FilterOf(const v1::ListRunsRequest& request, const Ide
   check.AddAll(PageSize(request.page_size()).status());
   ReadStates(request, &filter, &check);
   ReadNames(request, caller, &filter, &check);
-  ReadEmails(request, &filter, &check);
+  CheckEmails(request.user_emails(), &check);
+  filter.user_emails = {request.user_emails().begin(), request.user_emails().end()};
   if (request.has_before()) ReadTime("before", request.before(), &filter.before, &check);
   if (request.has_after()) ReadTime("after", request.after(), &filter.after, &check);
   if (!request.experiment().empty()) {

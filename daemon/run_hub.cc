@@ -12,8 +12,16 @@ int64_t RunHub::Subscribe(const std::vector<int64_t>& run_ids, Change change, Ca
   return id;
 }
 
+int64_t RunHub::SubscribeToAll(Callback callback) {
+  MutexLock lock(mutex_);
+  const int64_t id = next_++;
+  all_[id] = std::move(callback);
+  return id;
+}
+
 void RunHub::Unsubscribe(int64_t subscription) {
   MutexLock lock(mutex_);
+  if (all_.erase(subscription) != 0) return;
   const auto found = subscriptions_.find(subscription);
   if (found == subscriptions_.end()) return;
   for (const int64_t run_id : found->second.run_ids) {
@@ -31,11 +39,15 @@ void RunHub::Wake(int64_t run_id, Change change) {
   std::vector<Callback> callbacks;
   {
     MutexLock lock(mutex_);
+    if (change == Change::kEvents) {
+      for (const auto& entry : all_) callbacks.push_back(entry.second);
+    }
     const auto followers = by_run_.find(run_id);
-    if (followers == by_run_.end()) return;
-    for (const int64_t id : followers->second) {
-      const Subscription& subscription = subscriptions_[id];
-      if (subscription.change == change) callbacks.push_back(subscription.callback);
+    if (followers != by_run_.end()) {
+      for (const int64_t id : followers->second) {
+        const Subscription& subscription = subscriptions_[id];
+        if (subscription.change == change) callbacks.push_back(subscription.callback);
+      }
     }
   }
   for (const Callback& callback : callbacks) callback();
@@ -58,10 +70,13 @@ bool RunHub::closed() const {
 
 void RunHub::Poll(Reader* reader) {
   std::vector<int64_t> run_ids;
+  std::vector<Callback> callbacks;
   {
     MutexLock lock(mutex_);
     for (const auto& entry : by_run_) run_ids.push_back(entry.first);
+    for (const auto& entry : all_) callbacks.push_back(entry.second);
   }
+  for (const Callback& callback : callbacks) callback();
   if (run_ids.empty()) return;
   const auto marks = reader->Watch(run_ids);
   if (!marks.ok()) return;  // The next look comes soon.

@@ -29,6 +29,8 @@ class RunHub {
   // Follows runs, which may be given twice, for one kind of change. After Unsubscribe returns the
   // callback may still be running once.
   int64_t Subscribe(const std::vector<int64_t>& run_ids, Change change, Callback callback);
+  // Follows all runs for new events, and is woken by each Poll, too.
+  int64_t SubscribeToAll(Callback callback);
   void Unsubscribe(int64_t subscription);
 
   void Wake(int64_t run_id, Change change);
@@ -52,6 +54,7 @@ class RunHub {
   int64_t next_ ABSL_GUARDED_BY(mutex_) = 1;
   std::map<int64_t, Subscription> subscriptions_ ABSL_GUARDED_BY(mutex_);
   std::map<int64_t, std::set<int64_t>> by_run_ ABSL_GUARDED_BY(mutex_);
+  std::map<int64_t, Callback> all_ ABSL_GUARDED_BY(mutex_);
   // What the last look saw.
   std::map<int64_t, RunMark> marks_ ABSL_GUARDED_BY(mutex_);
 };

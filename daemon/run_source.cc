@@ -1,5 +1,8 @@
+#include <algorithm>
+
 #include "daemon/checker.h"
 #include "daemon/event_source.h"
+#include "daemon/filters.h"
 #include "daemon/resource_name.h"
 #include "daemon/run_service.h"
 #include "daemon/run_tails.h"
@@ -19,11 +22,20 @@ class RunSource final : public EventSource {
     Checker check;
     check.AddAll(ParseRunName(request_.name(), caller).status());
     check.AddAll(CheckCursor(request_.after_seq(), kAnySeq));
+    types_ = ReadEventTypes(request_.types(), &check);
+    const bool is_one_run = request_.parent().empty() && request_.experiment().empty() &&
+                            request_.user_emails().empty() && request_.cursor().empty();
+    check.Require(is_one_run, "name",
+                  "cannot be given beside `parent`, `experiment`, `user_emails` or `cursor`",
+                  "BAD_FILTER");
+    check.Require(!request_.from_now() || request_.after_seq() == 0, "from_now",
+                  "cannot be given beside `after_seq`", "BAD_CURSOR");
     if (!check.violations().empty()) return InvalidArgument(check.violations());
     FT_ASSIGN_OR_RETURN(run_id_, FindRun(core_, caller, request_.name()));
     FT_ASSIGN_OR_RETURN(const auto marks, core_.reader->Watch({run_id_}));
     const RunMark mark = marks.at(run_id_);
     FT_RETURN_IF_ERROR(CheckCursor(request_.after_seq(), mark.last_seq));
+    if (request_.from_now()) last_sent_ = mark.last_seq;
     ended_ = IsTerminal(mark.state) && last_sent_ == mark.last_seq;
     follower_ = core_.run_tails->Follow(run_id_, std::move(wake));
     return absl::OkStatus();
@@ -53,8 +65,17 @@ class RunSource final : public EventSource {
       last_sent_ = frames[count - 1].seq;
       ended_ = EndsRun(frames[count - 1].type);
     }
+    if (!types_.empty()) {
+      frames.resize(count);
+      const auto is_other = [this](const EventFrame& frame) {
+        return std::find(types_.begin(), types_.end(), frame.type) == types_.end();
+      };
+      frames.erase(std::remove_if(frames.begin(), frames.end(), is_other), frames.end());
+      count = frames.size();
+    }
     // The last message shows how the run ended.
     const bool shows_run = bookmark || ended_;
+    next.more = more;
     if (count == 0 && !shows_run) return next;
     v1::WatchEventsResponse rest;
     rest.set_bookmark_seq(last_sent_);
@@ -67,7 +88,6 @@ class RunSource final : public EventSource {
     }
     next.bytes = MakeMessage(frames, count, tail);
     next.empty = false;
-    next.more = more;
     next.last = ended_;
     return next;
   }
@@ -85,6 +105,8 @@ class RunSource final : public EventSource {
   int64_t run_id_ = 0;
   int64_t follower_ = 0;
   int64_t last_sent_;
+  // Only these; all where there is none.
+  std::vector<EventType> types_;
   // The terminal event was sent.
   bool ended_ = false;
 };

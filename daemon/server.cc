@@ -104,6 +104,8 @@ struct Server::State {
         session_executor(kSessionThreads),
         files(kFileThreads),
         run_tails(&hub, &executor, &reader),
+        feed(read_pool.get()),
+        feed_tail(&hub, &executor, &feed),
         dispatcher(&dispatch_leases, &RealClock::Get()),
         create_batcher(BatchOptions<NewRun, Admission>("create"),
                        [this](const auto& items) { return admission.Admit(items); }),
@@ -186,6 +188,8 @@ struct Server::State {
   Executor executor, change_executor, worker_executor, session_executor, files;
   RunHub hub;
   RunTails run_tails;
+  Feed feed;
+  FeedTail feed_tail;
   Dispatcher dispatcher;
   // The same but for who waits where.
   ServiceCore core, worker_core, session_core;
@@ -226,6 +230,7 @@ absl::Status Server::State::Build() {
   FT_ASSIGN_OR_RETURN(catalogue,
                       Catalogue::Read({config.model_roots().begin(), config.model_roots().end()}));
   FT_RETURN_IF_ERROR(identity.EnsureEventPartitions());
+  FT_RETURN_IF_ERROR(feed.RaiseBase());
   core.call = {&authenticator, &executor, &metrics, &RealClock::Get()};
   core.changes = core.call;
   core.changes.executor = &change_executor;
@@ -234,6 +239,8 @@ absl::Status Server::State::Build() {
   core.metrics = &metrics;
   core.hub = &hub;
   core.run_tails = &run_tails;
+  core.feed_tail = &feed_tail;
+  core.feed = &feed;
   core.dispatcher = &dispatcher;
   core.leases = &session_leases;
   core.transitions = &changes;

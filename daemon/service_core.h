@@ -4,6 +4,7 @@
 
 #include "daemon/call.h"
 #include "daemon/dispatcher.h"
+#include "daemon/feed_tail.h"
 #include "daemon/run_hub.h"
 #include "daemon/run_tails.h"
 #include "daemon/validate_run.h"
@@ -34,11 +35,13 @@ struct ServiceCore {
   Metrics* metrics = nullptr;
   RunHub* hub = nullptr;
   RunTails* run_tails = nullptr;
+  FeedTail* feed_tail = nullptr;
   Dispatcher* dispatcher = nullptr;
 
   LeaseStore* leases = nullptr;
   TransitionStore* transitions = nullptr;
   Reader* reader = nullptr;
+  Feed* feed = nullptr;
   Listing* listing = nullptr;
   Registry* registry = nullptr;
   EditStore* edits = nullptr;

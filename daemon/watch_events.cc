@@ -128,7 +128,13 @@ class Watch : public std::enable_shared_from_this<Watch> {
     }
     auto next = source_->Next(bookmark);
     if (!next.ok()) return Finish(next.status());
-    if (next->empty) return Rest();
+    if (next->empty) {
+      if (next->more) {
+        MutexLock lock(mutex_);
+        wants_look_ = true;
+      }
+      return Rest();
+    }
     MutexLock lock(mutex_);
     if (finished_) return;
     message_ = std::move(next->bytes);
@@ -279,7 +285,9 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* StartWatch(
   grpc::ByteBuffer bytes = request;
   std::unique_ptr<EventSource> source;
   if (grpc::SerializationTraits<v1::WatchEventsRequest>::Deserialize(&bytes, &parsed).ok()) {
-    source = MakeRunSource(core, std::move(parsed));
+    const bool is_feed = parsed.name().empty() && !parsed.parent().empty();
+    source =
+        is_feed ? MakeFeedSource(core, std::move(parsed)) : MakeRunSource(core, std::move(parsed));
   }
   return std::make_shared<Watch>(core, limits, context, method, std::move(source))->Start();
 }

@@ -15,8 +15,8 @@ begin
     -- Row locks need a right to update; queue rows are locked by those who claim them.
     grant update on run_queue, checkpoints to finetuned_daemon;
     grant delete on run_queue, leases, create_requests, checkpoints to finetuned_daemon;
-    grant update (reap_time) on installation to finetuned_daemon;
+    grant update (reap_time, feed_base) on installation to finetuned_daemon;
     grant usage, select on all sequences in schema public to finetuned_daemon;
-    grant execute on function ensure_event_partitions() to finetuned_daemon;
+    grant execute on function ensure_event_partitions(), feed_position() to finetuned_daemon;
   end if;
 end $$;

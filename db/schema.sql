@@ -75,6 +75,11 @@ begin
   return made;
 end $$;
 
+CREATE FUNCTION public.feed_position() RETURNS bigint
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'public'
+    AS $$ select feed_base + pg_current_xact_id()::text::bigint from public.installation $$;
+
 CREATE FUNCTION public.guard_run_state() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'public'
@@ -139,6 +144,7 @@ CREATE TABLE public.installation (
     only_row boolean DEFAULT true NOT NULL,
     page_token_key bytea NOT NULL,
     reap_time timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    feed_base bigint DEFAULT 0 NOT NULL,
     CONSTRAINT installation_only_row_check CHECK (only_row)
 );
 
@@ -235,7 +241,8 @@ CREATE TABLE public.run_events (
     epoch bigint NOT NULL,
     type public.event_type NOT NULL,
     message text NOT NULL,
-    detail bytea NOT NULL
+    detail bytea NOT NULL,
+    feed_pos bigint DEFAULT public.feed_position() NOT NULL
 )
 PARTITION BY RANGE (run_id);
 
@@ -246,7 +253,8 @@ CREATE TABLE public.run_events_0 (
     epoch bigint NOT NULL,
     type public.event_type NOT NULL,
     message text NOT NULL,
-    detail bytea NOT NULL
+    detail bytea NOT NULL,
+    feed_pos bigint DEFAULT public.feed_position() NOT NULL
 )
 WITH (fillfactor='100');
 
@@ -257,7 +265,8 @@ CREATE TABLE public.run_events_1 (
     epoch bigint NOT NULL,
     type public.event_type NOT NULL,
     message text NOT NULL,
-    detail bytea NOT NULL
+    detail bytea NOT NULL,
+    feed_pos bigint DEFAULT public.feed_position() NOT NULL
 )
 WITH (fillfactor='100');
 
@@ -268,7 +277,8 @@ CREATE TABLE public.run_events_2 (
     epoch bigint NOT NULL,
     type public.event_type NOT NULL,
     message text NOT NULL,
-    detail bytea NOT NULL
+    detail bytea NOT NULL,
+    feed_pos bigint DEFAULT public.feed_position() NOT NULL
 )
 WITH (fillfactor='100');
 
@@ -328,6 +338,7 @@ CREATE TABLE public.runs (
     retry_time timestamp with time zone,
     max_queue_time interval,
     resume_time timestamp with time zone,
+    feed_pos bigint DEFAULT 0 NOT NULL,
     CONSTRAINT end_time_exactly_when_terminal CHECK (((end_time IS NOT NULL) = (state = ANY (ARRAY['COMPLETED'::public.run_state, 'FAILED'::public.run_state, 'STOPPED'::public.run_state])))),
     CONSTRAINT failure_only_when_failed CHECK (((failure IS NULL) OR (state = 'FAILED'::public.run_state))),
     CONSTRAINT no_stop_requested_while_waiting CHECK (((stop_requested IS NULL) OR (state <> ALL (ARRAY['PENDING'::public.run_state, 'PAUSED'::public.run_state])))),
@@ -543,6 +554,14 @@ CREATE INDEX registered_models_of_workspace ON public.registered_models USING bt
 
 CREATE INDEX run_attempts_of_worker ON public.run_attempts USING btree (worker_id, create_time DESC);
 
+CREATE INDEX run_events_feed ON ONLY public.run_events USING btree (feed_pos, run_id, seq);
+
+CREATE INDEX run_events_0_feed_pos_run_id_seq_idx ON public.run_events_0 USING btree (feed_pos, run_id, seq);
+
+CREATE INDEX run_events_1_feed_pos_run_id_seq_idx ON public.run_events_1 USING btree (feed_pos, run_id, seq);
+
+CREATE INDEX run_events_2_feed_pos_run_id_seq_idx ON public.run_events_2 USING btree (feed_pos, run_id, seq);
+
 CREATE INDEX runs_active_of_owner ON public.runs USING btree (owner_id) WHERE (state = ANY (ARRAY['PENDING'::public.run_state, 'QUEUED'::public.run_state, 'STARTING'::public.run_state, 'RUNNING'::public.run_state, 'TERMINATING'::public.run_state]));
 
 CREATE INDEX runs_experiments_of_owner ON public.runs USING btree (owner_id, experiment_id);
@@ -565,9 +584,15 @@ CREATE INDEX runs_that_may_wait_so_long ON public.runs USING btree (create_time)
 
 CREATE INDEX workers_in_quarantine ON public.workers USING btree (worker_id) WHERE (quarantine_end_time IS NOT NULL);
 
+ALTER INDEX public.run_events_feed ATTACH PARTITION public.run_events_0_feed_pos_run_id_seq_idx;
+
 ALTER INDEX public.run_events_pkey ATTACH PARTITION public.run_events_0_pkey;
 
+ALTER INDEX public.run_events_feed ATTACH PARTITION public.run_events_1_feed_pos_run_id_seq_idx;
+
 ALTER INDEX public.run_events_pkey ATTACH PARTITION public.run_events_1_pkey;
+
+ALTER INDEX public.run_events_feed ATTACH PARTITION public.run_events_2_feed_pos_run_id_seq_idx;
 
 ALTER INDEX public.run_events_pkey ATTACH PARTITION public.run_events_2_pkey;
 

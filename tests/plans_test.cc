@@ -83,6 +83,9 @@ TEST(Plans, EveryListingUsesAnIndex) {
   rows.push_back({kModelOwner, "1, 'a.b.m7'"});
   rows.push_back({kFindModelVersion, "7, 2"});
   rows.push_back({kListEvents, "1, 0, 100"});
+  rows.push_back({kListEventsOf, "'{1,2,3}', '{0,1,2}', 100"});
+  rows.push_back({kReadFeed, "0, 7, 1, 100, 1, null, '', '{}', '{}'"});
+  rows.push_back({kReadFeed, "0, 7, 1, 100, null, null, '', '{}', '{}'"});
   rows.push_back({kWatchRuns, "'{1,2,3}'"});
   rows.push_back({kActiveRuns, "1"});
   rows.push_back({kTakenName, "1, 'run-5'"});

@@ -89,12 +89,12 @@ made_models as (
 inserted as (
   insert into runs (run_id, workspace_id, owner_id, shape_id, priority, queue_pos, max_retries, max_run_time,
                     checkpoints_kept, create_time, update_time, uid, name, model, experiment_id, labels,
-                    registered_model_id, source_run_id, max_queue_time)
+                    registered_model_id, source_run_id, max_queue_time, feed_pos)
     overriding system value
   select a.run_id, a.workspace_id, a.owner_id, s.shape_id, a.priority, a.queue_pos, a.max_retries,
          make_interval(secs => nullif(a.max_run_seconds, 0)), a.checkpoints_kept, a.now, a.now, a.uid, a.name, a.model,
          e.experiment_id, a.labels, m.model_id, nullif(a.source_run_id, 0),
-         make_interval(secs => nullif(a.max_queue_seconds, 0))
+         make_interval(secs => nullif(a.max_queue_seconds, 0)), (select feed_position())
   from admitted a
   join (select * from known_experiments union all select * from made_experiments) e
     on (e.workspace_id, e.path) = (a.workspace_id, a.experiment_path)
@@ -104,7 +104,7 @@ inserted as (
     on (m.workspace_id, m.name) = (a.workspace_id, a.register_to)
   where a.register_to = '' or m.owner_id = a.owner_id
   on conflict (workspace_id, name) do nothing
-  returning run_id, owner_id, shape_id
+  returning run_id, owner_id, shape_id, feed_pos
 ),
 specs as (
   insert into run_specs (run_id, spec) select run_id, spec from admitted join inserted using (run_id)
@@ -117,8 +117,8 @@ queued as (
   where coalesce(o.holding_limit, $18::int) is null
 ),
 events as (
-  insert into run_events (run_id, seq, event_time, epoch, type, message, detail)
-  select run_id, 1, now, 0, 'CREATED', message, '' from admitted join inserted using (run_id)
+  insert into run_events (run_id, seq, event_time, epoch, type, message, detail, feed_pos)
+  select run_id, 1, now, 0, 'CREATED', message, '', feed_pos from admitted join inserted using (run_id)
 ),
 requests as (
   insert into create_requests (owner_id, request_id, request_hash, run_id)
@@ -195,17 +195,18 @@ moved as (
     state = 'PENDING',
     queue_pos = nextval('queue_positions'),
     last_seq = r.last_seq + 1,
+    feed_pos = greatest(r.feed_pos, (select feed_position())),
     state_reason = '',
     paused_duration = r.paused_duration + (clock_timestamp() - r.pause_time),
     pause_time = null,
     resume_time = case when r.start_time is not null then clock_timestamp() end,
     update_time = greatest(r.update_time, clock_timestamp())
   from counted where r.run_id = $1::bigint
-  returning r.run_id, r.last_seq, r.update_time, r.shape_id, r.priority, r.queue_pos, counted.may_queue
+  returning r.run_id, r.last_seq, r.feed_pos, r.update_time, r.shape_id, r.priority, r.queue_pos, counted.may_queue
 ),
 events as (
-  insert into run_events (run_id, seq, event_time, epoch, type, message, detail)
-  select run_id, last_seq, update_time, 0, 'RESUME_REQUESTED', $4::text, '' from moved
+  insert into run_events (run_id, seq, event_time, epoch, type, message, detail, feed_pos)
+  select run_id, last_seq, update_time, 0, 'RESUME_REQUESTED', $4::text, '', feed_pos from moved
 ),
 queued as (
   insert into run_queue (shape_id, priority, pos, run_id)

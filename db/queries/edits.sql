@@ -14,13 +14,14 @@ with moved as (
                   max_queue_time = make_interval(secs => nullif($8::bigint, 0)),
                   labels = coalesce($5::jsonb, labels),
                   last_seq = last_seq + case when $6::text = '' then 0 else 1 end,
+                  feed_pos = case when $6::text = '' then feed_pos else greatest(feed_pos, (select feed_position())) end,
                   update_time = greatest(update_time + interval '1 microsecond', clock_timestamp())
   where run_id = $1::bigint
-  returning run_id, last_seq, update_time, shape_id, priority, queue_pos
+  returning run_id, last_seq, feed_pos, update_time, shape_id, priority, queue_pos
 ),
 event as (
-  insert into run_events (run_id, seq, event_time, epoch, type, message, detail)
-  select run_id, last_seq, update_time, 0, 'UPDATED', $6::text, '' from moved where $6::text <> ''
+  insert into run_events (run_id, seq, event_time, epoch, type, message, detail, feed_pos)
+  select run_id, last_seq, update_time, 0, 'UPDATED', $6::text, '', feed_pos from moved where $6::text <> ''
 )
 update run_queue q set priority = m.priority from moved m
 where (q.shape_id, q.priority, q.pos) = (m.shape_id, $7::smallint, m.queue_pos) and q.priority <> m.priority

@@ -54,6 +54,7 @@ moved as (
     state = i.new_state,
     stop_requested = nullif(i.stop_requested, '')::stop_kind,
     last_seq = r.last_seq + 1,
+    feed_pos = greatest(r.feed_pos, (select feed_position())),
     retry_time = case when i.retry_seconds > 0 then clock_timestamp() + make_interval(secs => i.retry_seconds) end,
     state_reason = i.state_reason,
     failure = case when i.new_state = 'FAILED' then i.failure end,
@@ -69,11 +70,11 @@ moved as (
     resume_time = null
   from input i where r.run_id = i.run_id
   returning r.run_id, r.owner_id, r.epoch, r.last_seq, r.update_time, r.shape_id, r.priority, r.queue_pos, r.state,
-            r.retry_time
+            r.retry_time, r.feed_pos
 ),
 events as (
-  insert into run_events (run_id, seq, event_time, epoch, type, message, detail)
-  select m.run_id, m.last_seq, m.update_time, m.epoch, i.event_type, i.message, i.detail
+  insert into run_events (run_id, seq, event_time, epoch, type, message, detail, feed_pos)
+  select m.run_id, m.last_seq, m.update_time, m.epoch, i.event_type, i.message, i.detail, m.feed_pos
   from moved m join input i using (run_id)
 ),
 ended_leases as (
@@ -126,6 +127,8 @@ moved as (
   update runs r set
     state = i.new_state,
     last_seq = i.last_seq,
+    feed_pos = case when i.last_seq = r.last_seq then r.feed_pos
+                    else greatest(r.feed_pos, (select feed_position())) end,
     progress = case when length(i.progress) > 0 then i.progress else r.progress end,
     estimated_end_time = case when not i.sets_estimate then r.estimated_end_time
                               when i.remaining_seconds >= 0
@@ -137,7 +140,7 @@ moved as (
     links = coalesce(i.links, r.links),
     update_time = greatest(r.update_time, clock_timestamp())
   from input i where r.run_id = i.run_id
-  returning r.run_id, r.epoch, r.update_time
+  returning r.run_id, r.epoch, r.update_time, r.feed_pos
 ),
 attempts as (
   update run_attempts a set
@@ -153,8 +156,8 @@ saved as (
     epoch = excluded.epoch, step = excluded.step, path = excluded.path, detail = excluded.detail,
     create_time = excluded.create_time
 )
-insert into run_events (run_id, seq, event_time, epoch, type, message, detail)
-select e.run_id, e.seq, m.update_time, m.epoch, e.type, e.message, e.detail
+insert into run_events (run_id, seq, event_time, epoch, type, message, detail, feed_pos)
+select e.run_id, e.seq, m.update_time, m.epoch, e.type, e.message, e.detail, m.feed_pos
 from unnest($17::bigint[], $18::bigint[], $19::event_type[], $20::text[], $21::bytea[])
   as e(run_id, seq, type, message, detail)
 join moved m using (run_id)

@@ -76,6 +76,14 @@ found as (
         from run_events join mine using (run_id, epoch) where epoch > 0) e
   where e.epoch < e.before
   union all
+  select 'run ' || e.run_id || ' has event ' || e.seq || ' at ' || e.feed_pos || ' and one before it at ' || e.before
+  from (select run_id, seq, feed_pos, max(feed_pos) over (partition by run_id order by seq) as before
+        from (select run_id, seq, feed_pos from run_events where run_id in (select run_id from mine)) o) e
+  where e.feed_pos < e.before
+  union all
+  select 'run ' || m.run_id || ' is at ' || m.feed_pos || ' and its last event at ' || e.feed_pos
+  from mine m join run_events e on e.run_id = m.run_id and e.seq = m.last_seq where e.feed_pos <> m.feed_pos
+  union all
   select 'run ' || m.run_id || ' is ' || m.state || ' and has ' || count(l.run_id) || ' leases of its attempt'
   from mine m left join leases l on l.run_id = m.run_id and l.epoch = m.epoch group by m.run_id, m.state, m.held
   having count(l.run_id) <> m.held::int

@@ -346,10 +346,14 @@ def trainers_of_ended_runs_are_gone(segment):
 
 @checker("L7")
 def short_outages_end_no_attempt(segment):
-    """Where only outages shorter than self_stop were injected, no lease is lost."""
+    """Where only outages shorter than self_stop were injected, no attempt whose trainer has started is lost.
+
+    One that an agent was given a moment before it was killed, and has left no trace of, is given away again.
+    """
     if segment["amnesty"]:
+        started = {(line["run_id"], line["attempt"]) for line in segment["ledger"]}
         for attempt in segment["attempts"]:
-            if lost(attempt):
+            if lost(attempt) and (attempt["run_id"], attempt["epoch"]) in started:
                 yield f"attempt {attempt['epoch']} of run {attempt['run_id']} ended: {attempt['end_reason']}"
 
 

@@ -1,0 +1,140 @@
+#include "absl/strings/str_cat.h"
+#include "daemon/canonical.h"
+#include "daemon/checker.h"
+#include "daemon/event_source.h"
+#include "daemon/feed_tail.h"
+#include "daemon/filters.h"
+#include "daemon/page_token.h"
+#include "daemon/resource_name.h"
+#include "daemon/run_view.h"
+#include "daemon/watch_events.h"
+
+namespace finetuned {
+namespace {
+
+class FeedSource final : public EventSource {
+ public:
+  FeedSource(const ServiceCore& core, v1::WatchEventsRequest request)
+      : core_(core), request_(std::move(request)) {}
+  ~FeedSource() override { core_.feed_tail->Unfollow(follower_); }
+
+  absl::Status Open(const Identity& caller, std::function<void()> wake) override {
+    FT_RETURN_IF_ERROR(ReadRequest(caller));
+    FT_RETURN_IF_ERROR(ReadPlace());
+    follower_ = core_.feed_tail->Follow(std::move(wake));
+    return absl::OkStatus();
+  }
+
+  // From the next message on it sees what its caller sees by then.
+  absl::Status CheckAccess(const Identity& caller) override {
+    filter_.viewer = ViewerOf(caller);
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<NextMessage> Next(bool bookmark) override {
+    FeedTail::Piece piece;
+    if (auto newest = core_.feed_tail->After(place_, filter_)) {
+      piece = *std::move(newest);
+    } else {
+      FT_ASSIGN_OR_RETURN(piece, ReadLog());
+    }
+    place_ = piece.end;
+    NextMessage next;
+    next.more = piece.more;
+    if (piece.frames.empty() && !bookmark && !piece.more) return next;
+    v1::WatchEventsResponse rest;
+    rest.set_cursor(
+        MakePageToken(core_.page_token_key, scope_, {place_.position, place_.run_id, place_.seq}));
+    next.bytes = MakeMessage(piece.frames, piece.frames.size(), rest.SerializeAsString());
+    next.empty = false;
+    return next;
+  }
+
+ private:
+  absl::Status ReadRequest(const Identity& caller) {
+    Checker check;
+    const absl::Status parent = CheckParent(request_.parent(), caller);
+    check.AddAll(parent);
+    filter_.types = ReadEventTypes(request_.types(), &check);
+    CheckEmails(request_.user_emails(), &check);
+    if (!request_.experiment().empty()) {
+      const auto experiment = ParseExperimentName("experiment", request_.experiment(), caller);
+      check.AddAll(experiment.status());
+      // Of another workspace: fits nothing here.
+      filter_.experiment = experiment.ok() ? *experiment : "-";
+    }
+    check.Require(request_.after_seq() == 0, "after_seq", "is of one run: give `cursor`",
+                  "BAD_CURSOR");
+    check.Require(!request_.from_now() || request_.cursor().empty(), "from_now",
+                  "cannot be given beside `cursor`", "BAD_CURSOR");
+    if (!check.violations().empty()) return InvalidArgument(check.violations());
+    FT_RETURN_IF_ERROR(parent);
+    filter_.viewer = ViewerOf(caller);
+    filter_.user_emails = {request_.user_emails().begin(), request_.user_emails().end()};
+    v1::WatchEventsRequest canonical = request_;
+    canonical.clear_cursor();
+    canonical.clear_from_now();
+    scope_ = absl::StrCat("feed/", caller.workspace_id, "/", caller.owner_id, "/",
+                          CanonicalBytes(canonical));
+    return absl::OkStatus();
+  }
+
+  // Where to begin.
+  absl::Status ReadPlace() {
+    if (request_.cursor().empty() && !request_.from_now()) return absl::OkStatus();
+    FT_ASSIGN_OR_RETURN(const FeedPlace end, core_.feed->End());
+    if (request_.from_now()) {
+      place_ = end;
+      return absl::OkStatus();
+    }
+    const auto at = ReadPageToken(core_.page_token_key, scope_, request_.cursor(), 3);
+    if (!at.ok()) {
+      return InvalidArgument(
+          {{"cursor", "is not from a stream like this one of yours", "BAD_CURSOR"}});
+    }
+    place_ = {(*at)[0], (*at)[1], (*at)[2]};
+    if (end < place_) {
+      return MakeError(absl::StatusCode::kOutOfRange, "CURSOR_AHEAD",
+                       "cursor: is beyond everything that is here");
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<FeedTail::Piece> ReadLog() {
+    FT_ASSIGN_OR_RETURN(FeedPage page, core_.feed->Read(place_, &filter_, kMaxEventsPerMessage));
+    FeedTail::Piece piece;
+    piece.end = page.end;
+    piece.more = page.more;
+    size_t bytes = 0;
+    for (const FeedEntry& entry : page.entries) {
+      EventFrame frame = MakeFrame(entry.event, RunName(entry.workspace, entry.run_name));
+      bytes += frame.bytes.size();
+      if (!piece.frames.empty() && bytes > kMaxResponseBytes) {
+        piece.more = true;
+        piece.end = last_;
+        break;
+      }
+      last_ = entry.place;
+      piece.frames.push_back(std::move(frame));
+    }
+    return piece;
+  }
+
+  const ServiceCore& core_;
+  const v1::WatchEventsRequest request_;
+  FeedFilter filter_;
+  // What a cursor is good for.
+  std::string scope_;
+  int64_t follower_ = 0;
+  FeedPlace place_;
+  FeedPlace last_;
+};
+
+}  // namespace
+
+std::unique_ptr<EventSource> MakeFeedSource(const ServiceCore& core,
+                                            v1::WatchEventsRequest request) {
+  return std::make_unique<FeedSource>(core, std::move(request));
+}
+
+}  // namespace finetuned
