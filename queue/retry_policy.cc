@@ -240,7 +240,8 @@ AttemptDecision DecideAttemptEnd(const RunSnapshot& run, const AttemptEnd& end,
   if (decision.attribution == Attribution::kOutOfMemory) {
     return Fail(std::move(decision),
                 MakeFailure(end, "OUT_OF_MEMORY", Attribution::kOutOfMemory,
-                            "The trainer ran out of memory. Lower context_length, or ask for more "
+                            "The trainer ran out of memory. Lower recipe.micro_batch_size or "
+                            "context_length, or ask for more "
                             "memory in compute.memory_bytes."));
   }
   // Only the worker's word, before it has started a trainer: a trainer may take what fails it, such

@@ -14,10 +14,13 @@ from trainer.environment import Environment
 from trainer.errors import TrainerError
 from trainer.events import EventWriter, plain
 
-_ADVICE_OOM = ("The trainer ran out of memory. Try a smaller context_length (memory grows with its "
-               "square), or a worker with more memory.")
-# How torch's CPU and CUDA allocators word a failed allocation, in its RuntimeError.
-_OOM_MARKS = ("can't allocate memory", "not enough memory", "out of memory")
+_ADVICE_OOM = ("The trainer ran out of memory. Try a smaller recipe.micro_batch_size, which changes nothing of what is "
+               "learned, a smaller context_length, or a worker with more memory.")
+# How torch's CPU and CUDA allocators and NVIDIA's libraries word a failed allocation, in a RuntimeError.
+_OOM_MARKS = ("can't allocate memory", "not enough memory", "out of memory", "_STATUS_ALLOC_FAILED")
+# The libraries that, on a GPU with less left than this, also fail without saying why.
+_LIBRARY_MARKS = ("CUBLAS_STATUS_", "CUDNN_STATUS_")
+_LEAST_GPU_BYTES = 256 << 20
 
 
 def main() -> int:
@@ -55,12 +58,38 @@ def _explain(error: Exception) -> TrainerError:
         return error
     traceback.print_exception(error)
     text = str(error)
-    if isinstance(error, MemoryError) or (
-            isinstance(error, RuntimeError) and any(mark in text for mark in _OOM_MARKS)):
+    if isinstance(error, MemoryError) or isinstance(error, RuntimeError) and _is_short_of_memory(text):
+        if _gpu_is_taken():
+            return TrainerError("GPU_OCCUPIED", "Other processes hold much of the GPU's memory.",
+                                attribution=errors.INFRASTRUCTURE, exit_status=errors.EXIT_TEMPORARY)
         return TrainerError("OUT_OF_MEMORY", _ADVICE_OOM, attribution=errors.OOM,
                             exit_status=errors.EXIT_INTERNAL)
     return TrainerError("INTERNAL_ERROR", f"{type(error).__name__}: {text}",
                         attribution=errors.INTERNAL, exit_status=errors.EXIT_INTERNAL)
+
+
+def _is_short_of_memory(text: str) -> bool:
+    if any(mark in text for mark in _OOM_MARKS):
+        return True
+    free, total, _ = _gpu_memory()
+    return total > 0 and free < _LEAST_GPU_BYTES and any(mark in text for mark in _LIBRARY_MARKS)
+
+
+def _gpu_is_taken() -> bool:
+    """Whether others hold a quarter of the GPU, which the agent gave to this attempt alone."""
+    free, total, own = _gpu_memory()
+    return total - free - own > total / 4
+
+
+def _gpu_memory() -> tuple[int, int, int]:
+    """Free bytes, all, and those of this process; all 0 without a GPU, or where not even that can be asked."""
+    torch = sys.modules.get("torch")
+    try:
+        if torch is None or not torch.cuda.is_available():
+            return 0, 0, 0
+        return (*torch.cuda.mem_get_info(), torch.cuda.memory_reserved())
+    except RuntimeError:
+        return 0, 1, 0  # no room for a context: it is taken
 
 
 def _fail(error: TrainerError, error_file: Path | None, events: EventWriter | None) -> int:

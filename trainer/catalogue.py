@@ -39,7 +39,7 @@ class BaseModel:
 
     def load(self, weights_folder: Path | None) -> Llama:
         """The network with weights from `weights_folder`, or else from the model itself."""
-        model = Llama(self.config)
+        model = Llama.empty(self.config)
         if weights_folder is not None:
             weights.load_model(model, weights_folder)
             return model

@@ -23,7 +23,7 @@ import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Mapping
+from typing import Dict, Mapping, Union
 
 import torch
 from torch import Tensor
@@ -40,6 +40,8 @@ OPTIMIZER = "optimizer.safetensors"
 STATE = "trainer_state.json"
 _STATE_VERSION = 1
 _TEMPORARY = ".writing-"
+# What a folder holds: bytes, or the tensors of a safetensors file.
+Files = Dict[str, Union[bytes, Dict[str, Tensor]]]
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,7 @@ class CheckpointWriter:
             with torch.no_grad():
                 exported = self._export(learner)
             full = self._adapters(learner, exported) if learner.recipe.lora else dict(exported)
-            full[OPTIMIZER] = weights.encode(
-                {**learner.optimizer.tensors, **learner.device.rng_states()})
+            full[OPTIMIZER] = {**learner.optimizer.tensors, **learner.device.rng_states()}
             full[STATE] = self._state(position, guard)
             main = self._write(self._folder / saved.name, full, None)
             link = None if learner.recipe.lora else main / weights.SINGLE
@@ -92,21 +93,22 @@ class CheckpointWriter:
                                attribution=INTERNAL, exit_status=EXIT_INTERNAL) from error
         return saved
 
-    def _export(self, learner: Learner) -> dict[str, bytes]:
+    def _export(self, learner: Learner) -> Files:
         """The files of a folder that Hugging Face's `from_pretrained` loads."""
-        config = {**self._base.config_json, "torch_dtype": "float32"}
-        files = {weights.SINGLE: weights.encode(lora.merged_weights(learner.model)),
-                 "config.json": _json(config)}
+        # Transformers 5 calls it dtype, and believes that where a config.json has both.
+        config = {key: value for key, value in self._base.config_json.items() if key != "dtype"}
+        config["torch_dtype"] = "float32"
+        files: Files = {weights.SINGLE: lora.merged_weights(learner.model), "config.json": _json(config)}
         for name in (*tokenizer.FILES, "generation_config.json"):
             source = self._base.folder / name
             if source.is_file():
                 files[name] = source.read_bytes()
         return files
 
-    def _adapters(self, learner: Learner, exported: dict[str, bytes]) -> dict[str, bytes]:
+    def _adapters(self, learner: Learner, exported: Files) -> Files:
         """The files of a folder that PEFT's `from_pretrained` loads, with the tokenizer's."""
         files = {name: exported[name] for name in tokenizer.FILES if name in exported}
-        files[lora.WEIGHTS] = weights.encode(dict(lora.adapters(learner.model)))
+        files[lora.WEIGHTS] = dict(lora.adapters(learner.model))
         files[lora.CONFIG] = _json(lora.config_json(learner.recipe.lora, *self._beside))
         return files
 
@@ -117,7 +119,7 @@ class CheckpointWriter:
                       "base_digest": self._identity.base_digest, "loss_guard": guard.state(),
                       "hub_revisions": dict(self._identity.hub_revisions)})
 
-    def _write(self, target: Path, files: dict[str, bytes], link: Path | None) -> Path:
+    def _write(self, target: Path, files: Files, link: Path | None) -> Path:
         """Makes the folder `target`; `link` is an existing file to use for the weights."""
         temporary = target.with_name(_TEMPORARY + target.name)
         temporary.mkdir()
@@ -214,9 +216,12 @@ def _json(document: dict) -> bytes:
     return (json.dumps(document, indent=2) + "\n").encode("utf-8")
 
 
-def _write_synced(path: Path, content: bytes) -> None:
+def _write_synced(path: Path, content: bytes | dict[str, Tensor]) -> None:
     with open(path, "wb") as file:
-        file.write(content)
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            weights.write(file, content)
         file.flush()
         os.fsync(file.fileno())
 

@@ -6,11 +6,13 @@ built without CUDA, as Debian's is, everything happens on the CPU.
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
 
+from trainer.errors import EXIT_TEMPORARY, INFRASTRUCTURE, TrainerError
 from trainer.recipe import AUTO, BFLOAT16, FLOAT32
 
 
@@ -42,6 +44,10 @@ def choose(precision: str) -> Device:
     Those do from compute capability 8.0 on; on older ones torch imitates it, slowly.
     """
     gpu = torch.cuda.is_available()
+    if not gpu and torch.version.cuda and os.environ.get("CUDA_VISIBLE_DEVICES"):
+        raise TrainerError("GPU_NOT_USABLE", "This attempt was given GPUs "
+                           f"(CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']}), and torch can use none of them.",
+                           attribution=INFRASTRUCTURE, exit_status=EXIT_TEMPORARY)
     if precision == AUTO:
         precision = BFLOAT16 if gpu and torch.cuda.get_device_capability(0) >= (8, 0) else FLOAT32
     return Device(torch.device("cuda", 0) if gpu else torch.device("cpu"), precision)
@@ -50,8 +56,11 @@ def choose(precision: str) -> Device:
 def settle(seed: int) -> None:
     """Makes torch's arithmetic repeatable. One OpenMP thread: see `_limit_threads` in __main__.
 
-    On a GPU an operation that has no repeatable form warns, and on the CPU it is an error.
+    An operation that has no repeatable form is an error. That it only warns is no choice on a GPU: torch's attention
+    then takes a form that is not repeatable, too.
     """
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    if hasattr(torch.utils, "deterministic"):  # torch 2 would fill all memory that it takes, so that it is noticed when read
+        torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed)

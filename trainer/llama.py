@@ -100,8 +100,15 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.is_cuda:
+            return self._fused(x)
         wide = x.float()  # also where the layers before computed in half precision
         return self.weight * (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps))
+
+    def _fused(self, x: Tensor) -> Tensor:
+        """The same by torch 2's kernel, in the type that the products which follow would each make of it."""
+        y = F.rms_norm(x.float(), self.weight.shape, self.weight, self.eps)
+        return y.to(torch.bfloat16) if torch.is_autocast_enabled() else y
 
 
 def _rotate_half(x: Tensor) -> Tensor:
@@ -204,7 +211,7 @@ class Llama(nn.Module):
         if not ids.is_cuda:
             mask = _causal_mask(ids, segments)
         elif segments is not None:  # made once in the type that all layers need: they may keep what they are given
-            half = torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else torch.float32
+            half = torch.bfloat16 if torch.is_autocast_enabled() else torch.float32
             mask = _causal_mask(ids, segments).to(half)
         x = self.model.embed_tokens(ids)
         for layer in self.model.layers:
@@ -222,6 +229,15 @@ class Llama(nn.Module):
         if angles.dim() == 3:  # (batch, length, dim): one for all heads
             angles = angles.unsqueeze(1)
         return angles.cos(), angles.sin()
+
+    @classmethod
+    def empty(cls, config: LlamaConfig) -> "Llama":
+        """Its weights have no values yet: to draw billions of them that are overwritten at once takes minutes."""
+        if not hasattr(torch.device, "__enter__"):  # torch 1
+            return cls(config)
+        with torch.device("meta"):
+            model = cls(config)
+        return model.to_empty(device="cpu")
 
     def init_weights(self, seed: int) -> None:
         """Fills the weights from `seed` alone: the normal distribution of `initializer_range`.

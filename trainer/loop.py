@@ -88,7 +88,7 @@ class Attempt:
         """What the run begins with. Where it goes on from a checkpoint with all weights in it,
         those it began with no longer matter, and need not be there."""
         if not self._needs_first_weights():
-            return Llama(base.config)
+            return Llama.empty(base.config)
         return base.load(self._custom_weights)
 
     def _read_data(self, spec: RunSpec) -> None:

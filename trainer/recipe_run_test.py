@@ -95,23 +95,23 @@ class RecipeRunTest(FolderCase):
         self.assertIn("base model's weights have changed", caught.exception.message)
 
     def test_accumulation_changes_only_the_rounding(self):
-        _, whole = self.run_with("whole")
-        _, parts = self.run_with("parts", recipe={"micro_batch_size": 3})
+        _, whole = self.run_with("whole", recipe={"precision": "FLOAT32"})
+        _, parts = self.run_with("parts", recipe={"micro_batch_size": 3, "precision": "FLOAT32"})
         torch.testing.assert_close(torch.tensor(losses(parts)[:3]), torch.tensor(losses(whole)[:3]),
                                    atol=1e-4, rtol=1e-4)
 
     def test_packing_changes_rows_and_not_what_a_sample_teaches(self):
         spec = {"train_data_path": write_lines(self.folder / "p.jsonl", pairs(8)),
                 "training_duration": "1ep"}
-        plain, plain_events = self.run_with("plain", **spec)
-        packed, packed_events = self.run_with("packed", **spec, recipe={"packing": True})
+        plain, plain_events = self.run_with("plain", **spec, recipe={"precision": "FLOAT32"})
+        packed, packed_events = self.run_with("packed", **spec, recipe={"packing": True, "precision": "FLOAT32"})
         rows = of_type(packed_events, "data_validated")[0]["rows"]
         self.assertLess(rows, of_type(plain_events, "data_validated")[0]["rows"])
         self.assertEqual(len(losses(packed_events)), 1)  # all 8 samples in one batch, as before
         self.assertAlmostEqual(losses(packed_events)[0], losses(plain_events)[0], places=4)
 
     def test_bfloat16_is_near_and_not_the_same(self):
-        _, exact = self.run_with("exact", training_duration="1ba")
+        _, exact = self.run_with("exact", training_duration="1ba", recipe={"precision": "FLOAT32"})
         _, near = self.run_with("near", training_duration="1ba", recipe={"precision": "BFLOAT16"})
         self.assertEqual(of_type(near, "model_initialized")[0]["precision"], "BFLOAT16")
         self.assertNotEqual(losses(near), losses(exact))

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,6 +22,7 @@ from trainer.llama import Llama
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+_DTYPES = {torch.float32: "F32", torch.uint8: "U8"}  # of what is trained, and of random numbers
 # What torch.save writes. They are never opened: loading one runs code that it holds.
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
@@ -75,6 +78,21 @@ def load_tensors(file: Path) -> dict[str, Tensor]:
 def encode(tensors: dict[str, Tensor]) -> bytes:
     """The bytes of a safetensors file. transformers refuses one without the format's name."""
     return save({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, {"format": "pt"})
+
+
+def write(file: BinaryIO, tensors: dict[str, Tensor]) -> None:
+    """Writes the bytes that `encode` returns, with one tensor at a time in memory: there is no room for all twice."""
+    ordered = sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0]))
+    header: dict[str, dict] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, tensor in ordered:
+        start, end = end, end + tensor.numel() * tensor.element_size()
+        header[name] = {"dtype": _DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    text += b" " * (-len(text) % 8)
+    file.write(struct.pack("<Q", len(text)) + text)
+    for _, tensor in ordered:
+        file.write(tensor.detach().cpu().contiguous().view(-1).numpy().data)
 
 
 def files_in(folder: Path) -> list[Path]:
