@@ -82,8 +82,8 @@ class RunSource final : public EventSource {
     std::string tail = rest.SerializeAsString();
     if (shows_run) {
       FT_ASSIGN_OR_RETURN(const std::string view,
-                          core_.run_tails->View(run_id_, core_.clock->SinceBoot(), kViewAge,
-                                                [this] { return ReadView(); }));
+                          core_.run_tails->View(run_id_, last_sent_, core_.clock->SinceBoot(),
+                                                kViewAge, [this] { return ReadView(); }));
       tail += view;
     }
     next.bytes = MakeMessage(frames, count, tail);

@@ -1,5 +1,7 @@
 #include "daemon/run_tails.h"
 
+#include <algorithm>
+
 #include "daemon/watch_events.h"
 
 namespace finetuned {
@@ -132,15 +134,14 @@ std::vector<std::function<void()>> RunTails::Append(int64_t run_id, int64_t afte
 }
 
 absl::StatusOr<std::string> RunTails::View(
-    int64_t run_id, absl::Duration now, absl::Duration age,
+    int64_t run_id, int64_t seq, absl::Duration now, absl::Duration age,
     const std::function<absl::StatusOr<std::string>()>& read) {
-  int64_t seq = 0;
   {
     MutexLock lock(mutex_);
     const auto found = tails_.find(run_id);
     if (found != tails_.end()) {
       const Tail& tail = found->second;
-      seq = tail.end();
+      seq = std::max(seq, tail.end());
       if (tail.view_seq >= seq && now - tail.view_time < age) return tail.view;
     }
   }

@@ -36,9 +36,10 @@ class RunTails {
   // The events after this number that the tail has; nothing where it does not go back so far.
   std::optional<std::vector<EventFrame>> After(int64_t run_id, int64_t seq) const;
 
-  // Serialised, how a run that is followed stands: `read` is called where that is older than `age`
-  // or than the newest event.
-  absl::StatusOr<std::string> View(int64_t run_id, absl::Duration now, absl::Duration age,
+  // Serialised, how a run that is followed stands, after the event of this number or later: `read`
+  // is called where what is known is older than that, than `age` or than the newest event.
+  absl::StatusOr<std::string> View(int64_t run_id, int64_t seq, absl::Duration now,
+                                   absl::Duration age,
                                    const std::function<absl::StatusOr<std::string>()>& read);
 
  private:

@@ -192,6 +192,7 @@ TEST_F(ListingTest, EveryCombinationOfFiltersIsWhatAPersonWouldPick) {
   installation_.Sql("update workspaces set share_runs = true");
   struct Made {
     std::string name, email, experiment, team;
+    google::protobuf::Timestamp create_time;
   };
   std::vector<Made> made;
   for (const char* email : {"ann@example.com", "bob@example.com"}) {
@@ -203,13 +204,17 @@ TEST_F(ListingTest, EveryCombinationOfFiltersIsWhatAPersonWouldPick) {
         request.mutable_run()->mutable_spec()->set_experiment_path(experiment);
         (*request.mutable_run()->mutable_labels())["team"] = team;
         (*request.mutable_run()->mutable_labels())["number"] = std::to_string(made.size());
-        ASSERT_TRUE(client.Create(request).ok());
-        made.push_back({request.run_id(), email, experiment, team});
+        const auto run = client.Create(request);
+        ASSERT_TRUE(run.ok()) << run.status();
+        made.push_back({request.run_id(), email, experiment, team, run->create_time()});
       }
     }
   }
   TestClient carl(server_->listen(), installation_.Token("carl@example.com", "reader"));
-  for (int choice = 0; choice < 16; ++choice) {
+  installation_.Sql(
+      "update runs set source_run_id = (select run_id from runs where name = 'run-0') "
+      "where name in ('run-1', 'run-2', 'run-5', 'run-6', 'run-7')");
+  for (int choice = 0; choice < 64; ++choice) {
     for (const bool oldest : {false, true}) {
       v1::ListRunsRequest request;
       request.set_page_size(2);
@@ -220,6 +225,10 @@ TEST_F(ListingTest, EveryCombinationOfFiltersIsWhatAPersonWouldPick) {
       if (choice & 8) {
         for (const int i : {0, 2, 4, 6, 7}) request.add_names("run-" + std::to_string(i));
       }
+      // Neither end is within.
+      if (choice & 16) *request.mutable_after() = made[1].create_time;
+      if (choice & 16) *request.mutable_before() = made[6].create_time;
+      if (choice & 32) request.set_source_run("run-0");
       if (oldest) request.set_order_by("create_time");
       Names expected, listed;
       for (const Made& run : made) {
@@ -227,7 +236,9 @@ TEST_F(ListingTest, EveryCombinationOfFiltersIsWhatAPersonWouldPick) {
         if ((!(choice & 1) || run.email == "bob@example.com") &&
             (!(choice & 2) || run.experiment == "/Shared/two") &&
             (!(choice & 4) || run.team == "red") &&
-            (!(choice & 8) || number % 2 == 0 || number == 7)) {
+            (!(choice & 8) || number % 2 == 0 || number == 7) &&
+            (!(choice & 16) || (number > 1 && number < 6)) &&
+            (!(choice & 32) || (number != 0 && number != 3 && number != 4))) {
           expected.push_back(run.name);
         }
       }

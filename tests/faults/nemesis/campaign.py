@@ -179,7 +179,7 @@ class Campaign:
 
     def gather(self, segment):
         """What the checkers look at; once for each segment, because the load forgets its runs."""
-        settled = self.load.do("settle_watchers", seconds=STREAM_END_SECONDS)
+        settled = self.load.do("settle_watchers", seconds=STREAM_END_SECONDS, runs=self.runs_of_owners())
         final = self.stack.folder / "final.jsonl"
         self.load.do("final", out=str(final))
         with contextlib.suppress(AssertionError):
@@ -194,6 +194,12 @@ class Campaign:
             row["found"] = self.look_at_checkpoint(row)
         self.stack.supervisor.crashes.clear()
         return found
+
+    def runs_of_owners(self):
+        """The last number of each run that is not deleted, by owner and name."""
+        return json.loads(self.stack.sql(
+            "select coalesce(json_object_agg(email, runs), '{}') from (select o.email, json_object_agg(r.name, r.last_seq) "
+            "as runs from runs r join owners o using (owner_id) where r.delete_time is null group by o.email) s"))
 
     def look_at_checkpoint(self, row):
         """`whole`, also where a fault has spoiled it on purpose."""

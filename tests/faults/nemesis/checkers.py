@@ -400,6 +400,28 @@ def subscribers_get_each_event_once(segment):
             yield f"subscriber {watch}: {numbers[max(0, wrong - 2):wrong + 2]} around its event {wrong + 1}"
 
 
+@checker("E5-feed")
+def subscribers_of_all_runs_get_each_event_once(segment):
+    """A subscriber of all runs gets each event of each once and in order; of a run that is not deleted, all of them."""
+    runs = {run["name"]: run for run in segment["runs"]}
+    log = {(told["name"].rsplit("/", 1)[-1], event[0]): event[1] for told in segment["final"] if told["code"] == "OK"
+           for event in told["events"]}
+    got = by(operations(segment, "feed_event"), "run")
+    for name, lines in got.items():
+        numbers = [line["seq"] for line in lines]
+        if numbers != list(range(1, len(numbers) + 1)):
+            wrong = next(i for i, number in enumerate(numbers) if number != i + 1)
+            yield f"run {name}: {numbers[max(0, wrong - 2):wrong + 2]} around its event {wrong + 1}"
+        for line in lines:
+            if log.get((name, line["seq"]), line["digest"]) != line["digest"]:
+                yield f"run {name}: event {line['seq']} was another when it was sent"
+            if name in runs and runs[name]["owner"] != line["owner"]:
+                yield f"run {name} of {runs[name]['owner']} was told to {line['owner']}"
+    for name, run in runs.items():
+        if not run["deleted"] and len(got.get(name, [])) != run["last_seq"]:
+            yield f"run {name} has {run['last_seq']} events, and {len(got.get(name, []))} came"
+
+
 @checker("E8")
 def streams_end_after_the_terminal_event(segment):
     """A stream ends OK after the terminal event and never before; no subscriber is left without its end."""
@@ -551,6 +573,7 @@ def counted(segment):
         "transitions checked": len(segment["transitions"]),
         "events checked": len(segment["events"]),
         "events delivered": len(events),
+        "events delivered in streams over all runs": len(operations(segment, "feed_event")),
         "streams resumed": sum(line["code"] != "OK" and line["cursor"] > 0 for line in streams),
         "streams ended": sum(line["code"] == "OK" for line in streams),
     }

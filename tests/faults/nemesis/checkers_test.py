@@ -65,6 +65,8 @@ def good():
             op("delete", 100, 110), op("get", 120, 130, "NOT_FOUND"),
             {"op": "stale_write", "code": "OK", "reasons": ["LEASE_LOST"], "request": {"run_id": 1, "epoch": 1}},
             *[received(seq, kind) for seq, kind in enumerate(KINDS, start=1)],
+            *[{"op": "feed_event", "owner": ANN, "run": "r-1", "seq": seq, "digest": f"d{seq}", "ret": seq}
+              for seq in range(1, len(KINDS) + 1)],
             {"op": "stream_end", "watch": 0, "uid": "u1", "code": "OK", "reason": "", "cursor": 8}],
         "final": [{"uid": "u1", "name": NAME, "owner": ANN, "deleted": False, "code": "OK",
                    "events": [[seq, f"d{seq}", kind] for seq, kind in enumerate(KINDS, start=1)]}],
@@ -138,6 +140,15 @@ def lists_in_another_order(s):
     s["history"].append(op("list", 66, 67, request={"states": [], "page_size": 50}, runs=runs))
 
 
+def feed_events(segment):
+    return [line for line in segment["history"] if line["op"] == "feed_event"]
+
+
+def swap_feed_events(segment):
+    events = feed_events(segment)
+    events[3]["seq"], events[4]["seq"] = events[4]["seq"], events[3]["seq"]
+
+
 def swap_events(s):
     s["history"][11], s["history"][12] = s["history"][12], s["history"][11]
 
@@ -192,6 +203,11 @@ BAD = [
     ("E2", append("audit_events", audited(30, 3, 1, "STARTED", "UPDATE"))),
     ("E5", swap_events),
     ("E5", append("history", received(8, "CANCELED"))),
+    ("E5-feed", append("history", {"op": "feed_event", "owner": ANN, "run": "r-1", "seq": 8, "digest": "d8", "ret": 9})),
+    ("E5-feed", swap_feed_events),
+    ("E5-feed", lambda s: s["runs"][0].update(deleted=False, last_seq=9)),
+    ("E5-feed", lambda s: feed_events(s)[2].update(digest="other")),
+    ("E5-feed", lambda s: feed_events(s)[2].update(owner="bob@example.com")),
     ("E8", lose_the_last_event),
     ("E8", append("watchers_left", {"uid": "u1", "cursor": 3})),
     ("X1", append("events", stored(9, 2, "COMPLETED"))),

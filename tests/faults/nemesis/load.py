@@ -53,6 +53,9 @@ class Load:
                         for i in range(CLIENTS)]
         self.helper = clients.Client("helper", config["servers"], self.out, f"{config['seed']}:helper")
         self.watch_client = clients.Client("watch", config["servers"], self.out, f"{config['seed']}:watch")
+        self.feeds = [watcher.FeedWatcher(self.watch_client, owner, self.tokens[owner]) for owner in self.owners]
+        for one in self.feeds:
+            one.start()
         self.pool = concurrent.futures.ThreadPoolExecutor(CLIENTS * 2)
         self.lock = threading.Lock()
         self.runs = []
@@ -170,7 +173,9 @@ class Load:
         left = watcher.wait_for_all(self.watchers, request["seconds"])
         for one in left:
             one.leave.set()
-        return {"left": [{"uid": one.uid, "cursor": one.cursor} for one in left], "watchers": len(self.watchers)}
+        behind = watcher.wait_for_feeds(self.feeds, request["runs"], request["seconds"])
+        return {"left": [{"uid": one.uid, "cursor": one.cursor} for one in left] + behind,
+                "watchers": len(self.watchers)}
 
     def final(self, request):
         """Every run's events as they are in the end; then all runs are forgotten."""

@@ -1,4 +1,4 @@
-"""One subscriber: follows a run to its end over any number of broken streams, always from its last number."""
+"""Subscribers over any number of broken streams: of one run, from its last number, and of all runs, from a cursor."""
 import threading
 import time
 
@@ -49,6 +49,57 @@ class Watcher(threading.Thread):
             return "OK", "", began
         except grpc.RpcError as error:
             return error.code().name, clients.reason_of(error), began
+
+
+class FeedWatcher(threading.Thread):
+    """Follows all runs of an owner in one stream, from the beginning and for ever, through any daemon."""
+
+    def __init__(self, client, owner, token):
+        super().__init__(daemon=True)
+        self.client, self.owner, self.token = client, owner, token
+        self.cursor = ""
+        # The last number of each run.
+        self.seen = {}
+
+    def run(self):
+        while True:
+            code, reason, began = self.follow()
+            self.client.out.write(op="feed_end", owner=self.owner, code=code, reason=reason, inv=began,
+                                  ret=history.now())
+            time.sleep(BACKOFF_SECONDS)
+
+    def follow(self):
+        stub = self.client.stubs[self.client.random.choice(list(self.client.stubs))]
+        began = history.now()
+        try:
+            request = api.WatchEventsRequest(parent="workspaces/-", cursor=self.cursor)
+            for message in stub.WatchEvents(request, timeout=STREAM_SECONDS,
+                                            metadata=[("authorization", f"Bearer {self.token}")]):
+                for event in message.events:
+                    run = event.run.rsplit("/", 1)[1]
+                    event.ClearField("run")  # Which the run's own stream does not tell.
+                    self.client.out.write(op="feed_event", owner=self.owner, run=run, seq=event.seq,
+                                          digest=clients.event_digest(event), ret=history.now())
+                    self.seen[run] = event.seq
+                self.cursor = message.cursor
+            return "OK", "", began
+        except grpc.RpcError as error:
+            return error.code().name, clients.reason_of(error), began
+
+    def lacks(self, wanted):
+        """Which of the runs, given with their last numbers, have not come to it."""
+        return {run: self.seen.get(run, 0) for run, seq in wanted.items() if self.seen.get(run, 0) < seq}
+
+
+def wait_for_feeds(watchers, wanted, seconds):
+    """What they lack by then."""
+    deadline = time.monotonic() + seconds
+    while True:
+        left = [{"uid": run, "cursor": seq} for one in watchers
+                for run, seq in one.lacks(wanted.get(one.owner, {})).items()]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(BACKOFF_SECONDS)
 
 
 def wait_for_all(watchers, seconds):
