@@ -375,8 +375,8 @@ TEST_F(BadTransportTest, BytesThatAreNoMessageEndTheCallAndNotTheDaemon) {
                                            std::string("\x0a\x01\xed", 3),
                                            std::string("\x0a\x03\xed\xa0\x80", 5)};
   for (const std::string& bytes : broken) {
-    for (const char* method : {"CreateRun", "GetRun", "ListRunEvents", "ListCheckpoints",
-                               "CancelRuns", "ReadRunLog"}) {
+    for (const char* method :
+         {"CreateRun", "GetRun", "ListRunEvents", "ListCheckpoints", "CancelRuns", "ReadRunLog"}) {
       const grpc::Status status = Send(service + method, bytes);
       EXPECT_TRUE(status.error_code() == grpc::StatusCode::INTERNAL ||
                   status.error_code() == grpc::StatusCode::UNIMPLEMENTED)
