@@ -57,12 +57,7 @@ class FeedSource final : public EventSource {
     check.AddAll(parent);
     filter_.types = ReadEventTypes(request_.types(), &check);
     CheckEmails(request_.user_emails(), &check);
-    if (!request_.experiment().empty()) {
-      const auto experiment = ParseExperimentName("experiment", request_.experiment(), caller);
-      check.AddAll(experiment.status());
-      // Of another workspace: fits nothing here.
-      filter_.experiment = experiment.ok() ? *experiment : "-";
-    }
+    filter_.experiment = ReadExperiment(request_.experiment(), caller, &check);
     check.Require(request_.after_seq() == 0, "after_seq", "is of one run: give `cursor`",
                   "BAD_CURSOR");
     check.Require(!request_.from_now() || request_.cursor().empty(), "from_now",
@@ -101,21 +96,17 @@ class FeedSource final : public EventSource {
   }
 
   absl::StatusOr<FeedTail::Piece> ReadLog() {
-    FT_ASSIGN_OR_RETURN(FeedPage page, core_.feed->Read(place_, &filter_, kMaxEventsPerMessage));
-    FeedTail::Piece piece;
-    piece.end = page.end;
-    piece.more = page.more;
-    size_t bytes = 0;
+    FT_ASSIGN_OR_RETURN(const FeedPage page,
+                        core_.feed->Read(place_, &filter_, kMaxEventsPerMessage));
+    FeedTail::Piece piece{{}, page.end, page.more};
     for (const FeedEntry& entry : page.entries) {
-      EventFrame frame = MakeFrame(entry.event, RunName(entry.workspace, entry.run_name));
-      bytes += frame.bytes.size();
-      if (!piece.frames.empty() && bytes > kMaxResponseBytes) {
-        piece.more = true;
-        piece.end = last_;
-        break;
-      }
-      last_ = entry.place;
-      piece.frames.push_back(std::move(frame));
+      piece.frames.push_back(MakeFrame(entry.event, RunName(entry.workspace, entry.run_name)));
+    }
+    const size_t count = CountForMessage(piece.frames);
+    if (count < piece.frames.size()) {
+      piece.frames.resize(count);
+      piece.end = page.entries[count - 1].place;
+      piece.more = true;
     }
     return piece;
   }
@@ -127,7 +118,6 @@ class FeedSource final : public EventSource {
   std::string scope_;
   int64_t follower_ = 0;
   FeedPlace place_;
-  FeedPlace last_;
 };
 
 }  // namespace

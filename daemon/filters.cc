@@ -1,6 +1,7 @@
 #include "daemon/filters.h"
 
 #include "absl/strings/str_cat.h"
+#include "daemon/resource_name.h"
 #include "daemon/text.h"
 
 namespace finetuned {
@@ -21,6 +22,13 @@ void CheckEmails(const google::protobuf::RepeatedPtrField<std::string>& emails, 
     check->Require(!email.empty() && email.size() <= kMaxEmail && !HasControl(email),
                    absl::StrCat("user_emails[", i, "]"), "can be no e-mail address", "BAD_EMAIL");
   }
+}
+
+std::string ReadExperiment(const std::string& experiment, const Identity& caller, Checker* check) {
+  if (experiment.empty()) return "";
+  const auto parsed = ParseExperimentName("experiment", experiment, caller);
+  check->AddAll(parsed.status());
+  return parsed.ok() ? *parsed : "-";
 }
 
 std::vector<EventType> ReadEventTypes(const google::protobuf::RepeatedField<int>& types,

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "daemon/checker.h"
+#include "db/identity.h"
 #include "finetuned/v1/event.pb.h"
 #include "queue/event.h"
 
@@ -17,5 +18,8 @@ void CheckEmails(const google::protobuf::RepeatedPtrField<std::string>& emails, 
 // `types`: at most one of each.
 std::vector<EventType> ReadEventTypes(const google::protobuf::RepeatedField<int>& types,
                                       Checker* check);
+
+// `experiment`: its uid or path; empty for all, and for one of another workspace what is none.
+std::string ReadExperiment(const std::string& experiment, const Identity& caller, Checker* check);
 
 }  // namespace finetuned

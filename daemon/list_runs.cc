@@ -65,12 +65,7 @@ absl::StatusOr<RunFilter> FilterOf(const v1::ListRunsRequest& request, const Ide
   filter.user_emails = {request.user_emails().begin(), request.user_emails().end()};
   if (request.has_before()) ReadTime("before", request.before(), &filter.before, &check);
   if (request.has_after()) ReadTime("after", request.after(), &filter.after, &check);
-  if (!request.experiment().empty()) {
-    const auto experiment = ParseExperimentName("experiment", request.experiment(), caller);
-    check.AddAll(experiment.status());
-    // Of another workspace: matches nothing here.
-    filter.experiment = experiment.ok() ? *experiment : "-";
-  }
+  filter.experiment = ReadExperiment(request.experiment(), caller, &check);
   if (!request.source_run().empty()) {
     const auto source = ParseRunName(request.source_run(), caller);
     if (source.status().code() == absl::StatusCode::kInvalidArgument) {

@@ -204,8 +204,9 @@ class Watch : public std::enable_shared_from_this<Watch> {
     alarm_ = std::make_unique<grpc::Alarm>();
     alarm_->Set(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(after),
                 [weak, then](bool expired) {
-                  const auto self = weak.lock();
-                  if (expired && self != nullptr) then(self.get());
+                  // One that is taken back must not be the last to hold the stream.
+                  if (!expired) return;
+                  if (const auto self = weak.lock()) then(self.get());
                 });
   }
 
