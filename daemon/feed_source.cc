@@ -84,8 +84,10 @@ class FeedSource final : public EventSource {
     }
     const auto at = ReadPageToken(core_.page_token_key, scope_, request_.cursor(), 3);
     if (!at.ok()) {
-      return InvalidArgument(
-          {{"cursor", "is not from a stream like this one of yours", "BAD_CURSOR"}});
+      return InvalidArgument({{"cursor",
+                               "is not from a stream of yours with these filters: give those it "
+                               "came with, or no cursor",
+                               "BAD_CURSOR"}});
     }
     place_ = {(*at)[0], (*at)[1], (*at)[2]};
     if (end < place_) {

@@ -20,7 +20,11 @@ class RunSource final : public EventSource {
 
   absl::Status Open(const Identity& caller, std::function<void()> wake) override {
     Checker check;
-    check.AddAll(ParseRunName(request_.name(), caller).status());
+    if (request_.name().empty()) {
+      check.Add("name", "is missing: give a run, or `parent` for all that you see", "BAD_NAME");
+    } else {
+      check.AddAll(ParseRunName(request_.name(), caller).status());
+    }
     check.AddAll(CheckCursor(request_.after_seq(), kAnySeq));
     types_ = ReadEventTypes(request_.types(), &check);
     const bool is_one_run = request_.parent().empty() && request_.experiment().empty() &&
