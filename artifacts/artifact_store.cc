@@ -73,6 +73,28 @@ absl::Status ArtifactStore::Put(std::string_view path, std::string_view content)
   return absl::OkStatus();
 }
 
+absl::Status ArtifactStore::WriteAt(std::string_view path, int64_t offset,
+                                    std::string_view content) const {
+  const std::string name(path);
+  FT_ASSIGN_OR_RETURN(const ParentAndName at, OpenParentBeneath(root_, path, true));
+  const OwnedFd fd(openat(at.parent.get(), at.name.c_str(),
+                          O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644));
+  if (!fd.valid()) return ErrnoError(errno, "cannot open", name);
+  struct stat info;
+  if (fstat(fd.get(), &info) != 0) return ErrnoError(errno, "cannot look at", name);
+  if (!S_ISREG(info.st_mode)) return absl::InvalidArgumentError(name + " is not a file");
+  if (info.st_size < offset) {
+    return absl::FailedPreconditionError(name + " is shorter than it was");
+  }
+  if (lseek(fd.get(), offset, SEEK_SET) < 0) return ErrnoError(errno, "cannot seek in", name);
+  FT_RETURN_IF_ERROR(WriteAll(fd.get(), content, name));
+  if (fdatasync(fd.get()) != 0) return ErrnoError(errno, "cannot sync", name);
+  if (info.st_size == 0 && fsync(at.parent.get()) != 0) {
+    return ErrnoError(errno, "cannot sync the folder of", name);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::string> ArtifactStore::Get(std::string_view path, int64_t max_bytes) const {
   std::string content;
   while (true) {

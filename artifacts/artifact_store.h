@@ -42,6 +42,9 @@ class ArtifactStore {
 
   // Replaces the file atomically and durably, making the folders above it.
   absl::Status Put(std::string_view path, std::string_view content) const;
+  // Writes these bytes where the file has so many before them, durably, making the file and the
+  // folders above it: for a file that grows. FAILED_PRECONDITION when it has fewer.
+  absl::Status WriteAt(std::string_view path, int64_t offset, std::string_view content) const;
   // The whole file. OUT_OF_RANGE when it is larger than `max_bytes`.
   absl::StatusOr<std::string> Get(std::string_view path, int64_t max_bytes) const;
   // At most `limit` bytes from `offset`; empty at or after the end. INVALID_ARGUMENT for a negative

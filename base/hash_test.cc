@@ -1,4 +1,5 @@
 #include "base/hash.h"
+#include "base/crc32.h"
 
 #include <gtest/gtest.h>
 
@@ -48,6 +49,12 @@ TEST(Uuid, OnlyTheUsualFormIsAUuidAndTheNilOneIsNot) {
   EXPECT_FALSE(IsUuid("0190163d8694739baea5966c26f8ad91"));
   EXPECT_FALSE(IsUuid("0190163d-8694-739b-aea5-966c26f8ad9g"));
   EXPECT_FALSE(IsUuid(""));
+}
+
+// The check value of CRC-32/ISO-HDLC.
+TEST(Crc32, IsThatOfZlib) {
+  EXPECT_EQ(Crc32("123456789"), 0xCBF43926u);
+  EXPECT_EQ(Crc32(""), 0u);
 }
 
 }  // namespace

@@ -354,6 +354,9 @@ absl::StatusOr<v1::ListArtifactsResponse> Client::ListArtifacts(
     const v1::ListArtifactsRequest& request) {
   return rpc_->Call(&v1::ArtifactService::Stub::ListArtifacts, request);
 }
+std::unique_ptr<Client::MetricStream> Client::ReadMetrics(const v1::ReadMetricsRequest& request) {
+  return rpc_->Open(&v1::RunService::Stub::AsyncReadMetrics, request);
+}
 std::unique_ptr<Client::ArtifactStream> Client::ReadArtifact(
     const v1::ReadArtifactRequest& request) {
   return rpc_->Open(&v1::ArtifactService::Stub::AsyncReadArtifact, request);

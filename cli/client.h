@@ -61,6 +61,7 @@ class Client {
     virtual const absl::Status& status() const = 0;
   };
   using EventStream = Stream<v1::WatchEventsResponse>;
+  using MetricStream = Stream<v1::ReadMetricsResponse>;
   using ArtifactStream = Stream<v1::ReadArtifactResponse>;
 
   // Connects with the first call. A token never crosses a network in clear text: servers of other
@@ -102,6 +103,7 @@ class Client {
   absl::StatusOr<v1::ListArtifactsResponse> ListArtifacts(const v1::ListArtifactsRequest& request);
   // Open a stream; at most one at a time. Never null: an error is found by Next().
   std::unique_ptr<EventStream> WatchEvents(const v1::WatchEventsRequest& request);
+  std::unique_ptr<MetricStream> ReadMetrics(const v1::ReadMetricsRequest& request);
   std::unique_ptr<ArtifactStream> ReadArtifact(const v1::ReadArtifactRequest& request);
 
  private:

@@ -6,6 +6,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "cli/client.h"
+#include "cli/stream_retry.h"
 #include "finetuned/v1/event.pb.h"
 #include "finetuned/v1/run.pb.h"
 
@@ -37,9 +38,6 @@ struct FollowOptions {
   absl::Duration limit = absl::InfiniteDuration();
 };
 
-// How long the server may be away, once it was there: longer than a restart of the daemon or its
-// host.
-inline constexpr absl::Duration kOutageLimit = absl::Minutes(30);
 // How often the same gap in the numbers may come again before the log is taken as damaged.
 inline constexpr int kMaxGaps = 3;
 

@@ -158,6 +158,14 @@ void AddMetrics(Grammar& grammar, CLI::App& parent, const std::string& name) {
                    "A metric instead of the losses, e.g. lr; repeat, or a,b; `all` for every one")
       ->delimiter(',')
       ->allow_extra_args(false);
+  command->add_option(
+      "--points", flags->points,
+      "At most so many points of each metric, with its extremes: 0 for all, or 10 to "
+      "5000; 1000 are drawn, all are printed");
+  command->add_option("--from-step", flags->from_step, "Only steps from this one on");
+  command->add_option("--to-step", flags->to_step, "Only steps up to this one");
+  command->add_flag("-f,--follow", flags->follow,
+                    "Go on with what is reported, until the run has ended");
   AddTableFlags(grammar, command);
   Bind(grammar, command, flags, &ShowMetrics);
 }

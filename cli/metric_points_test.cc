@@ -1,5 +1,7 @@
 #include "cli/metric_points.h"
 
+#include "absl/strings/str_cat.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -54,6 +56,39 @@ TEST(AddPoints, LeavesOutWhatIsNotFinite) {
   MetricPoints points;
   AddPoints(Update(1, std::nan(""), INFINITY), points);
   EXPECT_TRUE(points.empty());
+}
+
+// An attempt that goes back replaces what was said of later steps, and of its first step what it
+// says again.
+TEST(MetricPoints, WhatWasDoneAgainTakesTheOldPlace) {
+  const auto message = [](const std::string& name, std::vector<int64_t> steps, double value) {
+    v1::ReadMetricsResponse response;
+    v1::MetricSeries& series = *response.add_series();
+    series.set_name(name);
+    for (const int64_t step : steps) {
+      series.add_steps(step);
+      series.add_values(value);
+      series.add_times_millis(0);
+    }
+    return response;
+  };
+  MetricPoints points;
+  AddSeries(message("loss", {1, 2, 3, 4}, 1), points);
+  AddSeries(message("eval", {2, 4}, 1), points);
+  AddSeries(message("lr", {2}, 1), points);
+  v1::ReadMetricsResponse back = message("loss", {2, 3}, 2);
+  back.set_went_back_to_step(2);
+  AddSeries(back, points);
+  AddSeries(message("loss", {4}, 2), points);
+  const auto text = [&](const std::string& name) {
+    std::string out;
+    for (const MetricPoint& point : points[name])
+      absl::StrAppend(&out, point.step, "=", point.value, " ");
+    return out;
+  };
+  EXPECT_EQ(text("loss"), "1=1 2=2 3=2 4=2 ");
+  EXPECT_EQ(text("eval"), "2=1 ");
+  EXPECT_EQ(text("lr"), "2=1 ");
 }
 
 }  // namespace

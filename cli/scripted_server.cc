@@ -275,6 +275,17 @@ grpc::ServerUnaryReactor* ScriptedServer::DrainWorker(grpc::CallbackServerContex
                                                       v1::Worker* response) {
   return Answer(context, drain_worker, request, response);
 }
+grpc::ServerWriteReactor<v1::ReadMetricsResponse>* ScriptedServer::ReadMetrics(
+    grpc::CallbackServerContext* context, const v1::ReadMetricsRequest* request) {
+  NoteCall(*context);
+  MetricScript script;
+  if (read_metrics) {
+    script = read_metrics(*request);
+  } else {
+    script.end = absl::UnimplementedError("not in this test");
+  }
+  return new ScriptReactor<v1::ReadMetricsResponse>(std::move(script));
+}
 grpc::ServerWriteReactor<v1::WatchEventsResponse>* ScriptedServer::WatchEvents(
     grpc::CallbackServerContext* context, const v1::WatchEventsRequest* request) {
   NoteCall(*context);

@@ -37,6 +37,7 @@ struct Script {
   std::function<void()> hang;
 };
 using StreamScript = Script<v1::WatchEventsResponse>;
+using MetricScript = Script<v1::ReadMetricsResponse>;
 using ArtifactScript = Script<v1::ReadArtifactResponse>;
 
 class ScriptedServer final : public v1::RunService::CallbackService {
@@ -69,6 +70,8 @@ class ScriptedServer final : public v1::RunService::CallbackService {
   Handler<v1::ListCheckpointsRequest, v1::ListCheckpointsResponse> list_checkpoints;
   Handler<v1::ListAttemptsRequest, v1::ListAttemptsResponse> list_attempts;
   Handler<v1::ReadRunLogRequest, v1::ReadRunLogResponse> read_run_log;
+  // Without one: UNIMPLEMENTED, as of a daemon that has only events.
+  std::function<MetricScript(const v1::ReadMetricsRequest&)> read_metrics;
   Handler<v1::GetQuotaRequest, v1::Quota> get_quota;
   Handler<v1::ListWorkersRequest, v1::ListWorkersResponse> list_workers;
   Handler<v1::GetWorkerRequest, v1::Worker> get_worker;
@@ -139,6 +142,8 @@ class ScriptedServer final : public v1::RunService::CallbackService {
                                         v1::Worker*) override;
   grpc::ServerWriteReactor<v1::WatchEventsResponse>* WatchEvents(
       grpc::CallbackServerContext*, const v1::WatchEventsRequest*) override;
+  grpc::ServerWriteReactor<v1::ReadMetricsResponse>* ReadMetrics(
+      grpc::CallbackServerContext*, const v1::ReadMetricsRequest*) override;
 
   int port_ = 0;
   std::vector<std::unique_ptr<grpc::Service>> others_;

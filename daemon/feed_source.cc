@@ -1,18 +1,18 @@
 #include "absl/strings/str_cat.h"
 #include "daemon/canonical.h"
 #include "daemon/checker.h"
-#include "daemon/event_source.h"
 #include "daemon/feed_tail.h"
 #include "daemon/filters.h"
 #include "daemon/page_token.h"
 #include "daemon/resource_name.h"
 #include "daemon/run_view.h"
+#include "daemon/stream_source.h"
 #include "daemon/watch_events.h"
 
 namespace finetuned {
 namespace {
 
-class FeedSource final : public EventSource {
+class FeedSource final : public StreamSource {
  public:
   FeedSource(const ServiceCore& core, v1::WatchEventsRequest request)
       : core_(core), request_(std::move(request)) {}
@@ -124,8 +124,8 @@ class FeedSource final : public EventSource {
 
 }  // namespace
 
-std::unique_ptr<EventSource> MakeFeedSource(const ServiceCore& core,
-                                            v1::WatchEventsRequest request) {
+std::unique_ptr<StreamSource> MakeFeedSource(const ServiceCore& core,
+                                             v1::WatchEventsRequest request) {
   return std::make_unique<FeedSource>(core, std::move(request));
 }
 

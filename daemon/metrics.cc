@@ -66,7 +66,7 @@ Metrics::Metrics()
                       .Add({}, kWait)),
       watch_streams_(BuildGauge()
                          .Name("finetuned_watch_streams")
-                         .Help("Open WatchEvents streams.")
+                         .Help("Open streams of WatchEvents and ReadMetrics.")
                          .Register(*registry_)
                          .Add({})),
       miscounted_owners_(

@@ -10,6 +10,7 @@
 #include "daemon/page_token.h"
 #include "daemon/resource_name.h"
 #include "daemon/run_view.h"
+#include "daemon/stream.h"
 #include "daemon/watch_events.h"
 #include "queue/wait.h"
 
@@ -184,6 +185,16 @@ grpc::ServerUnaryReactor* RunService::ListAttempts(grpc::CallbackServerContext* 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* RunService::WatchEvents(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
   return StartWatch(core_, &streams_, context, Method("WatchEvents"), *request);
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* RunService::ReadMetrics(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
+  v1::ReadMetricsRequest parsed;
+  std::unique_ptr<StreamSource> source;
+  if (ParseRequest(*request, &parsed)) source = MakeMetricSource(core_, std::move(parsed));
+  // It reads files.
+  return StartStream(core_, core_.files, &streams_, context, Method("ReadMetrics"),
+                     std::move(source));
 }
 
 grpc::ServerUnaryReactor* RunService::ReadRunLog(grpc::CallbackServerContext* context,

@@ -14,8 +14,10 @@ namespace finetuned {
 // executor; nothing blocks gRPC's threads. What is to be read from disks before a run is created is
 // read on the executor of files.
 class RunService final
-    : public v1::RunService::WithRawCallbackMethod_WatchEvents<v1::RunService::CallbackService> {
-  using Base = v1::RunService::WithRawCallbackMethod_WatchEvents<v1::RunService::CallbackService>;
+    : public v1::RunService::WithRawCallbackMethod_ReadMetrics<
+          v1::RunService::WithRawCallbackMethod_WatchEvents<v1::RunService::CallbackService>> {
+  using Base = v1::RunService::WithRawCallbackMethod_ReadMetrics<
+      v1::RunService::WithRawCallbackMethod_WatchEvents<v1::RunService::CallbackService>>;
 
  public:
   static constexpr int kMaxWatchesPerOwner = 64;
@@ -59,9 +61,12 @@ class RunService final
   grpc::ServerUnaryReactor* ListAttempts(grpc::CallbackServerContext* context,
                                          const v1::ListAttemptsRequest* request,
                                          v1::ListAttemptsResponse* response) override;
+  using Base::ReadMetrics;
   using Base::WatchEvents;
   // Of serialised messages; see watch_events.h.
   grpc::ServerWriteReactor<grpc::ByteBuffer>* WatchEvents(grpc::CallbackServerContext* context,
+                                                          const grpc::ByteBuffer* request) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* ReadMetrics(grpc::CallbackServerContext* context,
                                                           const grpc::ByteBuffer* request) override;
   grpc::ServerUnaryReactor* ReadRunLog(grpc::CallbackServerContext* context,
                                        const v1::ReadRunLogRequest* request,

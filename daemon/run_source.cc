@@ -1,18 +1,18 @@
 #include <algorithm>
 
 #include "daemon/checker.h"
-#include "daemon/event_source.h"
 #include "daemon/filters.h"
 #include "daemon/resource_name.h"
 #include "daemon/run_service.h"
 #include "daemon/run_tails.h"
 #include "daemon/run_view.h"
+#include "daemon/stream_source.h"
 #include "daemon/watch_events.h"
 
 namespace finetuned {
 namespace {
 
-class RunSource final : public EventSource {
+class RunSource final : public StreamSource {
  public:
   RunSource(const ServiceCore& core, v1::WatchEventsRequest request)
       : core_(core), request_(std::move(request)), last_sent_(request_.after_seq()) {}
@@ -117,8 +117,8 @@ class RunSource final : public EventSource {
 
 }  // namespace
 
-std::unique_ptr<EventSource> MakeRunSource(const ServiceCore& core,
-                                           v1::WatchEventsRequest request) {
+std::unique_ptr<StreamSource> MakeRunSource(const ServiceCore& core,
+                                            v1::WatchEventsRequest request) {
   return std::make_unique<RunSource>(core, std::move(request));
 }
 

@@ -106,6 +106,7 @@ struct Server::State {
         run_tails(&hub, &executor, &reader),
         feed(read_pool.get()),
         feed_tail(&hub, &executor, &feed),
+        metric_lengths(&reader),
         dispatcher(&dispatch_leases, &RealClock::Get()),
         create_batcher(BatchOptions<NewRun, Admission>("create"),
                        [this](const auto& items) { return admission.Admit(items); }),
@@ -190,6 +191,7 @@ struct Server::State {
   RunTails run_tails;
   Feed feed;
   FeedTail feed_tail;
+  MetricLengths metric_lengths;
   Dispatcher dispatcher;
   // The same but for who waits where.
   ServiceCore core, worker_core, session_core;
@@ -240,6 +242,7 @@ absl::Status Server::State::Build() {
   core.hub = &hub;
   core.run_tails = &run_tails;
   core.feed_tail = &feed_tail;
+  core.metric_lengths = &metric_lengths;
   core.feed = &feed;
   core.dispatcher = &dispatcher;
   core.leases = &session_leases;

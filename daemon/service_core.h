@@ -5,6 +5,7 @@
 #include "daemon/call.h"
 #include "daemon/dispatcher.h"
 #include "daemon/feed_tail.h"
+#include "daemon/metric_lengths.h"
 #include "daemon/run_hub.h"
 #include "daemon/run_tails.h"
 #include "daemon/validate_run.h"
@@ -36,6 +37,7 @@ struct ServiceCore {
   RunHub* hub = nullptr;
   RunTails* run_tails = nullptr;
   FeedTail* feed_tail = nullptr;
+  MetricLengths* metric_lengths = nullptr;
   Dispatcher* dispatcher = nullptr;
 
   LeaseStore* leases = nullptr;

@@ -132,6 +132,7 @@ absl::StatusOr<IncomingReport> ToIncomingReport(const v1::Report& report) {
   }
   IncomingReport incoming;
   incoming.number = report.number();
+  incoming.metric_bytes = report.metric_bytes();
   incoming.type = static_cast<EventType>(event.type());
   // Refusing a trainer's words would leave the worker with a report that it can never deliver.
   incoming.message = OneLine(MessageOf(event), kMaxMessage);

@@ -1,5 +1,7 @@
 #include "db/reads.h"
 
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 
 #include "base/status.h"
@@ -163,6 +165,23 @@ absl::StatusOr<std::vector<StoredCheckpoint>> Reader::ListCheckpoints(int64_t ru
     return absl::OkStatus();
   }));
   return checkpoints;
+}
+
+absl::StatusOr<MetricFiles> Reader::ReadMetricFiles(int64_t run_id) {
+  MetricFiles files;
+  FT_RETURN_IF_ERROR(pool_.Read("metric_files", [&](pqxx::transaction_base& tx) {
+    const pqxx::result rows = tx.exec_prepared(kMetricFiles.name, run_id);
+    if (rows.empty()) return absl::NotFoundError("there is no such run");
+    files = MetricFiles();
+    files.ended = IsTerminal(ParseRunState(rows[0]["state"].c_str()).value());
+    for (const auto& row : rows) {
+      const auto epoch = row["epoch"].as<int64_t>();
+      if (epoch > 0) files.files.push_back({epoch, row["metric_bytes"].as<int64_t>()});
+    }
+    std::reverse(files.files.begin(), files.files.end());
+    return absl::OkStatus();
+  }));
+  return files;
 }
 
 absl::StatusOr<std::vector<StoredAttempt>> Reader::ListAttempts(int64_t run_id) {

@@ -86,6 +86,18 @@ struct RunMark {
   int64_t epoch = 0;
 };
 
+// How much of the metric files of a run's attempts may be read.
+struct MetricFiles {
+  struct File {
+    int64_t epoch = 0;
+    int64_t bytes = 0;
+  };
+  // The run is terminal: they do not grow any more.
+  bool ended = false;
+  // Oldest first; those that have numbers.
+  std::vector<File> files;
+};
+
 class Reader {
  public:
   explicit Reader(Pool* pool) : pool_(*pool) {}
@@ -111,6 +123,8 @@ class Reader {
   absl::StatusOr<std::map<int64_t, std::vector<Event>>> ListEventsOf(
       const std::map<int64_t, int64_t>& after_seqs, int limit);
   absl::StatusOr<std::vector<StoredCheckpoint>> ListCheckpoints(int64_t run_id);
+  // NOT_FOUND for a run that does not exist.
+  absl::StatusOr<MetricFiles> ReadMetricFiles(int64_t run_id);
   // Newest first, at most 1,000.
   absl::StatusOr<std::vector<StoredAttempt>> ListAttempts(int64_t run_id);
   // The marks of those that exist.

@@ -230,7 +230,8 @@ CREATE TABLE public.run_attempts (
     attribution public.attribution,
     worker_lost boolean DEFAULT false NOT NULL,
     saved boolean DEFAULT false NOT NULL,
-    last_renew_time timestamp with time zone
+    last_renew_time timestamp with time zone,
+    metric_bytes bigint DEFAULT 0 NOT NULL
 )
 WITH (fillfactor='70');
 

@@ -84,7 +84,8 @@ std::set<int64_t> Losers(const std::vector<Move>& moves) {
 
 void WriteReports(pqxx::transaction_base& tx,
                   const std::vector<std::pair<const ReportItem*, ReportOutcome>>& outcomes) {
-  ArrayText run, epoch, state, last_seq, progress, remaining, sets, starts, acked, links;
+  ArrayText run, epoch, state, last_seq, progress, remaining, sets, starts, acked, links,
+      metric_bytes;
   ArrayText c_run, c_name, c_epoch, c_step, c_path, c_detail;
   ArrayText e_run, e_seq, e_type, e_message, e_detail;
   std::set<int64_t> with_checkpoints;
@@ -98,6 +99,7 @@ void WriteReports(pqxx::transaction_base& tx,
     sets.Add(outcome.sets_estimate);
     starts.Add(outcome.starts);
     acked.Add(outcome.acked_report);
+    metric_bytes.Add(outcome.metric_bytes);
     outcome.links_json ? links.Add(*outcome.links_json) : links.AddNull();
     // One statement cannot write a checkpoint twice; the newest of a name counts.
     std::map<std::string, const SavedCheckpoint*> saved;
@@ -123,9 +125,9 @@ void WriteReports(pqxx::transaction_base& tx,
   }
   tx.exec_prepared(kStoreReports.name, run.str(), epoch.str(), state.str(), last_seq.str(),
                    progress.str(), remaining.str(), sets.str(), starts.str(), acked.str(),
-                   links.str(), c_run.str(), c_name.str(), c_epoch.str(), c_step.str(),
-                   c_path.str(), c_detail.str(), e_run.str(), e_seq.str(), e_type.str(),
-                   e_message.str(), e_detail.str());
+                   links.str(), metric_bytes.str(), c_run.str(), c_name.str(), c_epoch.str(),
+                   c_step.str(), c_path.str(), c_detail.str(), e_run.str(), e_seq.str(),
+                   e_type.str(), e_message.str(), e_detail.str());
   if (!with_checkpoints.empty()) {
     tx.exec_prepared(kTrimCheckpoints.name, ArrayOf(with_checkpoints));
   }

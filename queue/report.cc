@@ -1,5 +1,7 @@
 #include "queue/report.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 
@@ -49,6 +51,7 @@ absl::StatusOr<ReportOutcome> DecideReports(const RunSnapshot& run, int64_t sess
       outcome.sets_estimate = true;
       outcome.remaining.reset();
     }
+    outcome.metric_bytes = std::max(outcome.metric_bytes, report.metric_bytes);
     if (report.links_json.has_value()) outcome.links_json = report.links_json;
     if (report.checkpoint.has_value()) outcome.checkpoints.push_back(*report.checkpoint);
     Event event;

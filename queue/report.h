@@ -33,6 +33,8 @@ struct IncomingReport {
   std::optional<absl::Duration> remaining;
   // With CHECKPOINT_SAVED.
   std::optional<SavedCheckpoint> checkpoint;
+  // How much of the attempt's metric file can be read.
+  int64_t metric_bytes = 0;
   // With LINKED: all of the run's links from now on, as JSON.
   std::optional<std::string> links_json;
 };
@@ -49,6 +51,8 @@ struct ReportOutcome {
   std::string progress;
   bool sets_estimate = false;
   std::optional<absl::Duration> remaining;
+  // The greatest; never lower than what is stored.
+  int64_t metric_bytes = 0;
   // The newest; nothing to leave them as they are.
   std::optional<std::string> links_json;
   // Whether the attempt's trainer has started with these.

@@ -34,6 +34,7 @@ const std::map<std::string, Roles>& WhoMayCall() {
       {"RunService/ListCheckpoints", {"reader", "user", "admin"}},
       {"RunService/ListAttempts", {"reader", "user", "admin"}},
       {"RunService/WatchEvents", {"reader", "user", "admin"}},
+      {"RunService/ReadMetrics", {"reader", "user", "admin"}},
       {"RunService/ReadRunLog", {"reader", "user", "admin"}},
       {"RunService/GetQuota", {"reader", "user", "admin"}},
       {"RunService/ListWorkers", {"reader", "user", "admin"}},
@@ -196,6 +197,14 @@ std::vector<Answer> ReadEverything(TestClient& client, const std::string& name) 
   if (came) context->TryCancel();
   const grpc::Status ended = stream->Finish();
   answers.push_back({"WatchEvents", came ? absl::OkStatus() : FromGrpc(ended)});
+  v1::ReadMetricsRequest metrics;
+  metrics.set_name(name);
+  const auto metrics_context = client.Context();
+  const auto numbers = client.runs().ReadMetrics(metrics_context.get(), metrics);
+  v1::ReadMetricsResponse some;
+  while (numbers->Read(&some)) {
+  }
+  answers.push_back({"ReadMetrics", FromGrpc(numbers->Finish())});
   return answers;
 }
 

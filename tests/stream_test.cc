@@ -3,7 +3,7 @@
 #include <thread>
 
 #include "absl/synchronization/notification.h"
-#include "daemon/watch_events.h"
+#include "daemon/stream.h"
 #include "tests/lifecycle.h"
 
 namespace finetuned {

@@ -282,6 +282,7 @@ absl::Status Attempt::KeepLines(const std::vector<EventTail::Line>& lines) {
   };
   const auto keep = [&]() -> absl::Status {
     if (ready.empty()) return absl::OkStatus();
+    KeepMetrics(ready);
     FT_RETURN_IF_ERROR(journal_->Append(std::move(ready)));
     ready.clear();
     // Set by the journal.
@@ -310,6 +311,29 @@ absl::Status Attempt::KeepLines(const std::vector<EventTail::Line>& lines) {
   }
   take(limiter_.Poll(options_.clock->SinceBoot()));
   return keep();
+}
+
+void Attempt::KeepMetrics(std::vector<Journal::Entry>& entries) {
+  const bool reports = std::any_of(entries.begin(), entries.end(), [](const Journal::Entry& entry) {
+    return entry.event.has_value();
+  });
+  if (reports) {
+    // A line without its newline is left: the last one of a trainer that was killed.
+    const absl::Status status = metrics_->Advance(/*at_end=*/false, options_.clock->Now(), [this] {
+      return gpus_.empty() ? std::map<std::string, double>() : options_.gpu_metrics(gpus_);
+    });
+    if (!status.ok()) {
+      Log(LogLevel::kWarning, "the numbers of a trainer cannot be kept now, trying again",
+          {{"run", lease_.run()}, {"error", status}});
+    }
+  }
+  const MetricLog::Position& position = metrics_->position();
+  facts_.metric_lines_bytes = position.lines_bytes;
+  facts_.metric_file_bytes = position.file_bytes;
+  for (Journal::Entry& entry : entries) {
+    entry.facts.metric_lines_bytes = position.lines_bytes;
+    entry.facts.metric_file_bytes = position.file_bytes;
+  }
 }
 
 absl::Status Attempt::PublishLine(const CheckpointLine& line, Journal::Entry& entry) {
@@ -360,7 +384,10 @@ auto Attempt::TryWhileHeld(const char* what, const std::string& name, int tries,
 void Attempt::RecordEnd(const Observation& observation) {
   absl::Status status = absl::OkStatus();
   std::vector<Journal::Entry> rest = limiter_.Flush();
-  if (!rest.empty()) status = journal_->Append(std::move(rest));
+  if (!rest.empty()) {
+    KeepMetrics(rest);
+    status = journal_->Append(std::move(rest));
+  }
   if (status.ok()) status = journal_->Flush();
   if (!status.ok()) return ResetTail();
   AttemptNotes notes;
@@ -441,6 +468,13 @@ void Attempt::ResetTail() {
   facts_ = journal_->facts();
   tail_.emplace(dir_.File("events.jsonl"), journal_->offset());
   limiter_ = ProgressLimiter();
+  metrics_.emplace(options_.store, AttemptPath("metrics"), dir_.File("events.jsonl"),
+                   MetricLog::Position{facts_.metric_lines_bytes, facts_.metric_file_bytes});
+}
+
+std::string Attempt::AttemptPath(const char* file) const {
+  return lease_.artifact_path() + "/attempts/" + std::to_string(lease_.attempt().epoch()) + "/" +
+         file;
 }
 
 void Attempt::PruneCheckpoints() {
@@ -459,8 +493,7 @@ void Attempt::PruneCheckpoints() {
 
 LastWords Attempt::ReadLastWords() const {
   LastWords words;
-  const std::string path = lease_.artifact_path() + "/attempts/" +
-                           std::to_string(lease_.attempt().epoch()) + "/stderr.log";
+  const std::string path = AttemptPath("stderr.log");
   const absl::StatusOr<ArtifactStore::Entry> file = options_.store->Head(path);
   if (file.ok()) {
     constexpr auto kTail = static_cast<int64_t>(kStderrTailBytes);

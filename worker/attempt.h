@@ -17,6 +17,7 @@
 #include "worker/engine.h"
 #include "worker/event_tail.h"
 #include "worker/journal.h"
+#include "worker/metric_log.h"
 #include "worker/progress_limiter.h"
 #include "worker/publisher.h"
 
@@ -106,6 +107,8 @@ class Attempt {
   // gone or not, are in.
   bool Drain(bool gone);
   absl::Status KeepLines(const std::vector<EventTail::Line>& lines);
+  // Brings the metric file up to date, and says so in the entries: their reports make it readable.
+  void KeepMetrics(std::vector<Journal::Entry>& entries);
   absl::Status PublishLine(const CheckpointLine& line, Journal::Entry& entry);
   // Copies the final weights to where they are registered, and says so in `end`; or that they could
   // not be. False when the attempt is not this agent's any more.
@@ -126,6 +129,8 @@ class Attempt {
   void SignalStop() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Waits, and tells whether the attempt is neither abandoned nor being detached.
   bool WaitAndGoOn(absl::Duration duration) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Of a file in the attempt's folder, relative to the artifact root.
+  std::string AttemptPath(const char* file) const;
   bool MayPublish() const ABSL_LOCKS_EXCLUDED(mutex_);
 
   const AttemptDir dir_;
@@ -138,6 +143,7 @@ class Attempt {
 
   // Used by the thread only.
   std::optional<EventTail> tail_;
+  std::optional<MetricLog> metrics_;
   ProgressLimiter limiter_;
   AttemptFacts facts_;
   int64_t pruned_report_ = 0;

@@ -21,6 +21,8 @@ void VisitFields(Facts& facts, Visitor visit) {
   visit("failure_code", facts.failure_code);
   visit("failure_message", facts.failure_message);
   visit("failure_attribution", facts.failure_attribution);
+  visit("metric_lines_bytes", facts.metric_lines_bytes);
+  visit("metric_file_bytes", facts.metric_file_bytes);
   visit("train_start_us", facts.train_start_us);
   visit("train_start_step", facts.train_start_step);
   visit("train_start_tokens", facts.train_start_tokens);

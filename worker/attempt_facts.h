@@ -27,6 +27,10 @@ struct AttemptFacts {
   std::string failure_message;
   std::string failure_attribution;
 
+  // How far the numbers of its lines are in its metric file: MetricLog::Position.
+  int64_t metric_lines_bytes = 0;
+  int64_t metric_file_bytes = 0;
+
   // For the estimate of the remaining time, microseconds of the trainer's clock; 0 for not yet.
   int64_t train_start_us = 0;
   int64_t train_start_step = 0;

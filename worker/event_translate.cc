@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "base/link.h"
 #include "base/strings.h"
 #include "base/time.h"
@@ -167,6 +168,16 @@ v1::RunEvent DataEvent(const json& line) {
   return event;
 }
 
+// Length of the number at the front, where it is one that no double can hold; else 0.
+size_t HugeNumber(std::string_view text) {
+  const size_t sign = !text.empty() && text[0] == '-' ? 1 : 0;
+  if (text.size() <= sign || !absl::ascii_isdigit(static_cast<unsigned char>(text[sign]))) return 0;
+  const size_t end = text.find_first_not_of("0123456789+-.eE", sign);
+  const std::string_view number = text.substr(0, std::min(end, text.size()));
+  double value = 0;
+  return absl::SimpleAtod(A(number), &value) && std::isinf(value) ? number.size() : 0;
+}
+
 // Nothing where no link can be shown.
 std::optional<v1::RunEvent> LinkedEvent(const json& line) {
   v1::RunEvent event = Simple(v1::RunEvent::LINKED);
@@ -181,6 +192,10 @@ std::optional<v1::RunEvent> LinkedEvent(const json& line) {
   }
   if (pages.empty()) return std::nullopt;
   return event;
+}
+
+json ParseLine(std::string_view clean) {
+  return json::parse(clean, nullptr, /*allow_exceptions=*/false);
 }
 
 }  // namespace
@@ -207,6 +222,11 @@ std::string WithoutNonFinite(std::string_view line) {
       }
     }
     if (replaced) continue;
+    if (const size_t length = HugeNumber(line.substr(i)); length > 0) {
+      out += "null";
+      i += length;
+      continue;
+    }
     in_string = c == '"';
     out.push_back(c);
     ++i;
@@ -234,12 +254,32 @@ v1::RunEvent OtherEvent(std::string_view text, absl::Time when) {
   return event;
 }
 
+std::optional<MetricLine> MetricsOfLine(std::string_view line, absl::Time now) {
+  const json document = ParseLine(WithoutNonFinite(line));
+  if (!document.is_object()) return std::nullopt;
+  const std::string type = Text(document, "type", 64);
+  if (type != "progress" && type != "eval") return std::nullopt;
+  const auto metrics = document.find("metrics");
+  if (metrics == document.end() || !metrics->is_object()) return std::nullopt;
+  MetricLine numbers;
+  numbers.is_progress = type == "progress";
+  numbers.row.step = Int(document, "step");
+  numbers.row.time_millis = absl::ToUnixMillis(LineTime(document, now));
+  for (const auto& [name, value] : metrics->items()) {
+    if (!value.is_number() && !value.is_null()) continue;
+    numbers.row.values.emplace_back(
+        name, value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>());
+  }
+  if (numbers.row.values.empty()) return std::nullopt;
+  return numbers;
+}
+
 Translated TranslateLine(std::string_view line, absl::Time now, AttemptFacts& facts) {
   Translated result;
   const absl::string_view stripped = absl::StripAsciiWhitespace(A(line));
   if (stripped.empty()) return result;
   const std::string clean = WithoutNonFinite(S(stripped));
-  const json document = json::parse(clean, nullptr, /*allow_exceptions=*/false);
+  const json document = ParseLine(clean);
   if (!document.is_object()) {
     result.event = OtherEvent(line, now);
     return result;

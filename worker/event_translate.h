@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "absl/time/time.h"
+#include "artifacts/metric_file.h"
 #include "finetuned/v1/event.pb.h"
 #include "worker/attempt_facts.h"
 
@@ -42,12 +43,23 @@ inline constexpr size_t kMaxRawJsonBytes = 48 * 1024;
 // of its own. Never fails: what is not understood becomes OTHER with the line as it came.
 Translated TranslateLine(std::string_view line, absl::Time now, AttemptFacts& facts);
 
+// The numbers of one line.
+struct MetricLine {
+  MetricRow row;
+  // Of a batch; else of an evaluation.
+  bool is_progress = false;
+};
+
+// The numbers of a line, all that it has, where it is one of progress or of an evaluation and has
+// any. What is no finite number, JSON's null among them, is NaN. Never fails.
+std::optional<MetricLine> MetricsOfLine(std::string_view line, absl::Time now);
+
 // An event of type OTHER with this text as its raw JSON: as it is when it is JSON, quoted
 // otherwise.
 v1::RunEvent OtherEvent(std::string_view text, absl::Time when);
 
-// Python's json writes NaN and Infinity, which are not JSON: replaces them by null outside of
-// strings.
+// Python's json writes NaN and Infinity, which are not JSON, and some write numbers that no double
+// can hold: replaces them by null outside of strings.
 std::string WithoutNonFinite(std::string_view line);
 
 }  // namespace finetuned

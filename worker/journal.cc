@@ -5,10 +5,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 
+#include "base/crc32.h"
 #include "base/file.h"
 #include "base/logging.h"
 #include "base/status.h"
@@ -22,21 +22,6 @@ constexpr size_t kHeaderBytes = 8;
 // Kinds of frames: a number, an offset, the facts and, in a kReport, the report; a kState sets
 // number and ack.
 enum Kind : uint8_t { kReport = 1, kFacts = 2, kAck = 3, kState = 4 };
-
-uint32_t Crc32(std::string_view data) {
-  static const std::array<uint32_t, 256> table = [] {
-    std::array<uint32_t, 256> result{};
-    for (uint32_t i = 0; i < 256; ++i) {
-      uint32_t value = i;
-      for (int bit = 0; bit < 8; ++bit) value = (value >> 1) ^ ((value & 1) ? 0xEDB88320u : 0u);
-      result[i] = value;
-    }
-    return result;
-  }();
-  uint32_t crc = 0xFFFFFFFFu;
-  for (const char c : data) crc = (crc >> 8) ^ table[(crc ^ static_cast<uint8_t>(c)) & 0xFF];
-  return ~crc;
-}
 
 void PutInt(std::string& out, uint64_t value, int bytes) {
   for (int i = 0; i < bytes; ++i) out.push_back(static_cast<char>(value >> (8 * i)));
@@ -196,6 +181,7 @@ absl::Status Journal::AppendLocked(std::vector<Entry> entries) {
     if (entry.event.has_value()) {
       Kept kept;
       kept.report.set_number(++number);
+      kept.report.set_metric_bytes(entry.facts.metric_file_bytes);
       *kept.report.mutable_event() = *std::move(entry.event);
       if (kept.report.event().type() == v1::RunEvent::CHECKPOINT_SAVED) checkpoint_report = number;
       frame.kind = kReport;

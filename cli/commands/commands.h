@@ -117,6 +117,12 @@ struct MetricsFlags {
   std::string name;
   // Names of metrics; empty for the losses.
   std::vector<std::string> metrics;
+  // The most points of each; nothing for what suits the output.
+  std::optional<int> points;
+  int64_t from_step = 0;
+  // 0 for no end.
+  int64_t to_step = 0;
+  bool follow = false;
 };
 absl::StatusOr<int> ShowMetrics(Session& session, const MetricsFlags& flags);
 

@@ -62,6 +62,14 @@ order by i.run_id, e.seq
 -- name: list_checkpoints
 select detail, create_time, epoch from checkpoints where run_id = $1::bigint order by step desc limit 1000
 
+-- name: metric_files
+-- A run's state, and of each of its attempts that has numbers how much of its metric file may be read; the 1,000 newest.
+-- One row without an attempt where there is none.
+select r.state, coalesce(a.epoch, 0) as epoch, coalesce(a.metric_bytes, 0) as metric_bytes
+from runs r left join run_attempts a on a.run_id = r.run_id and a.metric_bytes > 0
+where r.run_id = $1::bigint
+order by a.epoch desc limit 1000
+
 -- name: list_attempts
 -- By the primary key, newest first.
 select a.epoch, w.name as worker, a.create_time, a.start_time, a.end_time, coalesce(a.end_reason, '') as end_reason,

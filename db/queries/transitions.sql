@@ -115,13 +115,14 @@ select count(*) from runs
 where owner_id = (select owner_id from runs where run_id = $1::bigint) and (state = 'PAUSED' or stop_requested = 'PAUSE')
 
 -- name: store_reports
--- Appends events to runs that lock_runs has locked, and brings their rows up to date. Arrays $1..$10 are one per run,
+-- Appends events to runs that lock_runs has locked, and brings their rows up to date. Arrays $1..$11 are one per run,
 -- the rest one per event with its number already given.
 with input as materialized (
   select * from unnest(
       $1::bigint[], $2::bigint[], $3::run_state[], $4::bigint[], $5::bytea[], $6::float8[], $7::bool[], $8::bool[],
-      $9::bigint[], $10::jsonb[])
-    as i(run_id, epoch, new_state, last_seq, progress, remaining_seconds, sets_estimate, starts, acked_report, links)
+      $9::bigint[], $10::jsonb[], $11::bigint[])
+    as i(run_id, epoch, new_state, last_seq, progress, remaining_seconds, sets_estimate, starts, acked_report, links,
+         metric_bytes)
 ),
 moved as (
   update runs r set
@@ -145,20 +146,21 @@ moved as (
 attempts as (
   update run_attempts a set
     acked_report = i.acked_report,
-    saved = a.saved or i.run_id = any($11::bigint[]),
+    metric_bytes = greatest(a.metric_bytes, i.metric_bytes),
+    saved = a.saved or i.run_id = any($12::bigint[]),
     start_time = case when i.starts then coalesce(a.start_time, clock_timestamp()) else a.start_time end
   from input i where a.run_id = i.run_id and a.epoch = i.epoch
 ),
 saved as (
   insert into checkpoints (run_id, name, epoch, step, path, detail)
-  select * from unnest($11::bigint[], $12::text[], $13::bigint[], $14::bigint[], $15::text[], $16::bytea[])
+  select * from unnest($12::bigint[], $13::text[], $14::bigint[], $15::bigint[], $16::text[], $17::bytea[])
   on conflict (run_id, name) do update set
     epoch = excluded.epoch, step = excluded.step, path = excluded.path, detail = excluded.detail,
     create_time = excluded.create_time
 )
 insert into run_events (run_id, seq, event_time, epoch, type, message, detail, feed_pos)
 select e.run_id, e.seq, m.update_time, m.epoch, e.type, e.message, e.detail, m.feed_pos
-from unnest($17::bigint[], $18::bigint[], $19::event_type[], $20::text[], $21::bytea[])
+from unnest($18::bigint[], $19::bigint[], $20::event_type[], $21::text[], $22::bytea[])
   as e(run_id, seq, type, message, detail)
 join moved m using (run_id)
 

@@ -6,7 +6,11 @@
 The test programs are not built anew: a library that is loaded before libpq (swapped_sql.c) has the changed text prepared
 in place of the one it is a change of. What Postgres refuses to prepare is no mutant, and another is drawn. Build the test
 programs before without AddressSanitizer, which wants to be loaded first itself. `--file` is the name of a statement.
+
+All tests are run once without a change, and which of them executes which statement is noted; a changed statement is
+then given to those tests alone, the quickest first.
 """
+import collections
 import os
 import pathlib
 import re
@@ -14,14 +18,15 @@ import subprocess
 import sys
 
 import mutation
-from mutation import NONE, ROOT, SURVIVED, Mutant
+from mutation import NONE, ROOT, SURVIVED, TEST_SECONDS, UNTESTED, Mutant
 
 sys.path.insert(0, str(ROOT / "tools"))
 import embed_sql  # noqa: E402
 
-# What notices soonest goes first. schema_test has the texts themselves, not what is prepared.
-TESTS = ("dispatcher_test", "admission_test", "bad_input_test", "access_test", "lifecycle_test", "storm_test",
-         "interleavings_test")
+# schema_test is not among them: it has the texts themselves, not what is prepared.
+TESTS = ("db_test", "daemon_test", "dispatcher_test", "admission_test", "bad_input_test", "access_test", "lifecycle_test",
+         "storm_test", "interleavings_test")
+QUICK_MILLISECONDS = 1000
 STATES = ("PENDING", "QUEUED", "STARTING", "RUNNING", "TERMINATING", "PAUSED", "COMPLETED", "FAILED", "STOPPED")
 
 # (name, what is looked for, what stands there instead). One place of a line at a time.
@@ -78,6 +83,25 @@ def mutants_of(name, sql):
     return found
 
 
+# One test: the milliseconds it took, the statements it executed.
+Case = collections.namedtuple("Case", "program name milliseconds statements")
+RAN = re.compile(r"\[       OK \] (\S+) \((\d+) ms\)")
+
+
+def cases_of(program, output):
+    """The tests of a traced run. What is executed between two tests, by what outlives one, is of the one before."""
+    cases, statements = [], set()
+    for line in output.splitlines():
+        if line.startswith("SQL "):
+            (statements if statements is not None else cases[-1].statements).add(line[4:])
+        elif line.startswith("[ RUN "):
+            statements = statements or set()
+        elif match := RAN.match(line):
+            cases.append(Case(program, match[1], int(match[2]), statements))
+            statements = None
+    return cases
+
+
 class Swapped:
     """The test programs, with one statement's text swapped while it is prepared."""
 
@@ -85,13 +109,24 @@ class Swapped:
         self.texts = dict(embed_sql.queries(ROOT / "db" / "queries"))
         self.folder = options.out
         self.programs = [options.bin / test for test in TESTS]
+        self.cases = []
         self.library = self.folder / "swapped_sql.so"
         subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-Wall", "-o", self.library,
                         pathlib.Path(__file__).with_name("swapped_sql.c"), "-ldl",
                         *subprocess.check_output(["pkg-config", "--cflags", "libpq"], text=True).split()], check=True)
 
-    def killer(self, programs=None):
-        return mutation.first_failure(programs or self.programs, ["--gtest_fail_fast"])
+    def environment(self, **variables):
+        return {**os.environ, "LD_PRELOAD": str(self.library.resolve()), **variables}
+
+    def killer(self):
+        for program in self.programs:
+            done = subprocess.run([program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                                  timeout=TEST_SECONDS, errors="replace", env=self.environment(SWAPPED_TRACE="1"))
+            if done.returncode != 0:
+                return program.name
+            self.cases += cases_of(program, done.stdout)
+        self.cases.sort(key=lambda case: case.milliseconds)
+        return None
 
     def try_mutant(self, mutant):
         lines = self.texts[mutant.file].splitlines()
@@ -101,14 +136,29 @@ class Swapped:
         text.write_text("\n".join(lines))
         for mark in (refused, used):
             mark.unlink(missing_ok=True)
-        environment = {**os.environ, "LD_PRELOAD": str(self.library.resolve()), "SWAPPED_NAME": mutant.file,
-                       "SWAPPED_TEXT": str(text), "SWAPPED_REFUSED": str(refused), "SWAPPED_USED": str(used)}
-        killer = mutation.first_failure(self.programs, ["--gtest_fail_fast"], environment)
+        killer = self.first_failure(mutant.file, self.environment(
+            SWAPPED_NAME=mutant.file, SWAPPED_TEXT=str(text), SWAPPED_REFUSED=str(refused), SWAPPED_USED=str(used)))
         if refused.exists():
             return NONE
         if not used.exists():
-            raise SystemExit(f"{mutant.file} was never prepared: the changes have not reached the tests")
+            return UNTESTED
         return f"killed by {killer}" if killer else SURVIVED
+
+    def first_failure(self, statement, environment):
+        """What fails first: the quick tests of each program together, then the others one by one."""
+        cases = [case for case in self.cases if statement in case.statements]
+        quick = collections.defaultdict(list)
+        for case in cases:
+            if case.milliseconds < QUICK_MILLISECONDS:
+                quick[case.program].append(case)
+        slow = [[case] for case in cases if case.milliseconds >= QUICK_MILLISECONDS]
+        for group in [*quick.values(), *slow]:
+            arguments = ["--gtest_fail_fast", "--gtest_filter=" + ":".join(case.name for case in group)]
+            seconds = 30 + 4 * sum(case.milliseconds for case in group) / 1000
+            killer = mutation.first_failure([group[0].program], arguments, environment, seconds)
+            if killer is not None:
+                return killer
+        return None
 
 
 def main():

@@ -13,6 +13,8 @@ TEST_SECONDS = 600
 # What a mutant that cannot be tried is: it does not compile, or Postgres does not take it.
 NONE = "none"
 SURVIVED = "survived"
+# No test comes to it: a survivor too.
+UNTESTED = "not reached by a test"
 
 # One line, and what stands in its place; `file` is where a reader finds it.
 Mutant = collections.namedtuple("Mutant", "file line kind before after")
@@ -26,11 +28,11 @@ def replaced(line, code, replacements):
             yield kind, line[:match.start()] + text + line[match.end():]
 
 
-def first_failure(programs, arguments, environment=None):
-    """The first of the test programs that fails or does not end; None where all pass."""
+def first_failure(programs, arguments, environment=None, seconds=TEST_SECONDS):
+    """The first of the test programs that fails or does not end in time; None where all pass."""
     for program in programs:
         try:
-            done = subprocess.run([program, *arguments], capture_output=True, timeout=TEST_SECONDS, env=environment)
+            done = subprocess.run([program, *arguments], capture_output=True, timeout=seconds, env=environment)
         except subprocess.TimeoutExpired:
             return f"{program.name} (no end)"
         if done.returncode != 0:
@@ -49,7 +51,7 @@ def report(title, results, seed):
     lines = [f"Mutants of {title}, seed {seed}: {len(results)} tried, {killed} killed "
              f"({100 * killed / max(1, len(results)):.1f} %)."]
     lines += [f"  {result}: {count}" for result, count in sorted(counts.items())]
-    lines += ["", "Survivors:"] + [f"  {describe(mutant)}" for mutant, result in results if result == SURVIVED]
+    lines += ["", "Survivors:"] + [f"  {describe(mutant)}" for mutant, result in results if result in (SURVIVED, UNTESTED)]
     return "\n".join(lines) + "\n"
 
 

@@ -1,12 +1,14 @@
 /* Loaded before libpq (LD_PRELOAD), has one statement prepared with another text: that of the file SWAPPED_TEXT for
  * the statement called SWAPPED_NAME. SWAPPED_USED is made when it happens, SWAPPED_REFUSED when Postgres does not take
- * the text. See mutate_sql.py. */
+ * the text. With SWAPPED_TRACE set, the name of each statement that is executed is written to standard output, after
+ * "SQL ", so that it stands below the test that executed it. See mutate_sql.py. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static void mark(const char *variable) {
   FILE *file = fopen(getenv(variable), "w");
@@ -41,4 +43,21 @@ PGresult *PQprepare(PGconn *connection, const char *name, const char *query, int
   const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
   if (state != NULL && strncmp(state, "42", 2) == 0) mark("SWAPPED_REFUSED");
   return result;
+}
+
+static void trace(const char *name) {
+  if (getenv("SWAPPED_TRACE") == NULL) return;
+  char line[128];
+  const int size = snprintf(line, sizeof line, "\nSQL %s\n", name);
+  if (size > 0 && write(STDOUT_FILENO, line, (size_t)size) != size) abort();
+}
+
+typedef PGresult *Execute(PGconn *, const char *, int, const char *const *, const int *, const int *, int);
+
+PGresult *PQexecPrepared(PGconn *connection, const char *name, int count, const char *const *values, const int *lengths,
+                         const int *formats, int result_format) {
+  static Execute *next;
+  if (next == NULL) next = (Execute *)dlsym(RTLD_NEXT, "PQexecPrepared");
+  trace(name);
+  return next(connection, name, count, values, lengths, formats, result_format);
 }

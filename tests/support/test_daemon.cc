@@ -203,8 +203,10 @@ absl::StatusOr<v1::RenewLeasesResponse> TestWorker::Renew(const v1::AttemptRef& 
   return Result(status, response);
 }
 
-absl::StatusOr<v1::ReportEventsResponse> TestWorker::Report(
-    const v1::AttemptRef& attempt, int64_t first, const std::vector<v1::RunEvent>& events) {
+absl::StatusOr<v1::ReportEventsResponse> TestWorker::Report(const v1::AttemptRef& attempt,
+                                                            int64_t first,
+                                                            const std::vector<v1::RunEvent>& events,
+                                                            int64_t metric_bytes) {
   v1::ReportEventsRequest request;
   request.set_session(session_);
   auto* item = request.add_items();
@@ -212,6 +214,7 @@ absl::StatusOr<v1::ReportEventsResponse> TestWorker::Report(
   for (const auto& event : events) {
     auto* report = item->add_reports();
     report->set_number(first++);
+    report->set_metric_bytes(metric_bytes);
     *report->mutable_event() = event;
   }
   v1::ReportEventsResponse response;

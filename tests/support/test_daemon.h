@@ -88,9 +88,10 @@ class TestWorker {
   absl::StatusOr<v1::AcquireLeasesResponse> Acquire(int seconds = 5, int max_count = 1);
   absl::StatusOr<v1::RenewLeasesResponse> Renew(const v1::AttemptRef& attempt, int seconds,
                                                 v1::StopKind known = v1::STOP_KIND_UNSPECIFIED);
-  // Reports events of these types, numbered from `first`.
+  // Reports events of these types, numbered from `first`, and how long the metric file is.
   absl::StatusOr<v1::ReportEventsResponse> Report(const v1::AttemptRef& attempt, int64_t first,
-                                                  const std::vector<v1::RunEvent>& events);
+                                                  const std::vector<v1::RunEvent>& events,
+                                                  int64_t metric_bytes = 0);
   absl::StatusOr<v1::CompleteAttemptsResponse> Complete(const v1::AttemptRef& attempt,
                                                         const v1::AttemptEnd& end,
                                                         int64_t last_report);
