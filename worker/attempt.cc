@@ -5,16 +5,14 @@
 #include "absl/strings/str_cat.h"
 #include "artifacts/publish.h"
 #include "base/backoff.h"
-#include "base/file.h"
 #include "base/logging.h"
 #include "base/status.h"
 #include "base/time.h"
+#include "worker/last_words.h"
 
 namespace finetuned {
 namespace {
 
-constexpr size_t kStderrTailBytes = 4096;
-constexpr size_t kErrorFileBytes = 64 * 1024;
 constexpr size_t kPublishErrorBytes = 1000;
 // About ten minutes: what has been trained is worth waiting for a disk that is full.
 constexpr int kRegisterTries = 64;
@@ -395,7 +393,9 @@ void Attempt::RecordEnd(const Observation& observation) {
     MutexLock lock(mutex_);
     notes = notes_;
   }
-  v1::AttemptEnd end = MakeEnd(facts_, notes, observation, ReadLastWords(), options_.clock->Now());
+  v1::AttemptEnd end = MakeEnd(facts_, notes, observation,
+                               ReadLastWords(*options_.store, AttemptPath("stderr.log"), dir_),
+                               options_.clock->Now());
   if (end.finished() && !lease_.register_path().empty() && !RegisterModel(end)) return;
   if (!StoreEnd(end)) return;
   Log(LogLevel::kInfo, "trainer ended",
@@ -489,27 +489,6 @@ void Attempt::PruneCheckpoints() {
     Log(LogLevel::kWarning, "old checkpoints cannot be deleted",
         {{"run", lease_.run()}, {"error", status}});
   }
-}
-
-LastWords Attempt::ReadLastWords() const {
-  LastWords words;
-  const std::string path = AttemptPath("stderr.log");
-  const absl::StatusOr<ArtifactStore::Entry> file = options_.store->Head(path);
-  if (file.ok()) {
-    constexpr auto kTail = static_cast<int64_t>(kStderrTailBytes);
-    const auto range =
-        options_.store->ReadRange(path, std::max<int64_t>(0, file->size_bytes - kTail), kTail);
-    if (range.ok()) words.stderr_tail = ToValidUtf8(range->data);
-    // Replacing bytes makes it longer.
-    while (words.stderr_tail.size() > kStderrTailBytes) {
-      size_t cut = words.stderr_tail.size() - kStderrTailBytes;
-      while (cut < words.stderr_tail.size() && (words.stderr_tail[cut] & 0xC0) == 0x80) ++cut;
-      words.stderr_tail.erase(0, cut);
-    }
-  }
-  const absl::StatusOr<std::string> error = ReadFile(dir_.File("error.json"), kErrorFileBytes);
-  if (error.ok()) words.error_file = ToValidUtf8(*error);
-  return words;
 }
 
 void Attempt::WantStop(v1::StopKind stop) {

@@ -121,7 +121,6 @@ class Attempt {
       -> decltype(publish());
   void ResetTail();
   void PruneCheckpoints();
-  LastWords ReadLastWords() const;
   // Stops a trainer that has said nothing for too long.
   void WatchForStall() ABSL_LOCKS_EXCLUDED(mutex_);
   void CarryOutStop(v1::StopKind stop, bool self_stop, absl::Duration silent)
