@@ -7,10 +7,11 @@ The test programs are not built anew: a library that is loaded before libpq (swa
 in place of the one it is a change of. What Postgres refuses to prepare is no mutant, and another is drawn. Build the test
 programs before without AddressSanitizer, which wants to be loaded first itself. `--file` is the name of a statement.
 
-All tests are run once without a change, and which of them executes which statement is noted; a changed statement is
-then given to those tests alone, the quickest first.
+All tests are run once without a change, and which of them executes which statement is noted, in cases.json; a changed
+statement is then given to those tests alone, the quickest first.
 """
 import collections
+import json
 import os
 import pathlib
 import re
@@ -119,6 +120,11 @@ class Swapped:
         return {**os.environ, "LD_PRELOAD": str(self.library.resolve()), **variables}
 
     def killer(self):
+        known = self.folder / "cases.json"
+        if known.exists():
+            self.cases = [Case(pathlib.Path(program), name, milliseconds, set(statements))
+                          for program, name, milliseconds, statements in json.loads(known.read_text())]
+            return None
         for program in self.programs:
             done = subprocess.run([program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
                                   timeout=TEST_SECONDS, errors="replace", env=self.environment(SWAPPED_TRACE="1"))
@@ -126,6 +132,8 @@ class Swapped:
                 return program.name
             self.cases += cases_of(program, done.stdout)
         self.cases.sort(key=lambda case: case.milliseconds)
+        known.write_text(json.dumps([[str(case.program), case.name, case.milliseconds, sorted(case.statements)]
+                                     for case in self.cases]))
         return None
 
     def try_mutant(self, mutant):
@@ -145,14 +153,12 @@ class Swapped:
         return f"killed by {killer}" if killer else SURVIVED
 
     def first_failure(self, statement, environment):
-        """What fails first: the quick tests of each program together, then the others one by one."""
+        """What fails first: the quick tests of each program, then the others."""
         cases = [case for case in self.cases if statement in case.statements]
-        quick = collections.defaultdict(list)
+        quick, slow = collections.defaultdict(list), collections.defaultdict(list)
         for case in cases:
-            if case.milliseconds < QUICK_MILLISECONDS:
-                quick[case.program].append(case)
-        slow = [[case] for case in cases if case.milliseconds >= QUICK_MILLISECONDS]
-        for group in [*quick.values(), *slow]:
+            (quick if case.milliseconds < QUICK_MILLISECONDS else slow)[case.program].append(case)
+        for group in [*quick.values(), *slow.values()]:
             arguments = ["--gtest_fail_fast", "--gtest_filter=" + ":".join(case.name for case in group)]
             seconds = 30 + 4 * sum(case.milliseconds for case in group) / 1000
             killer = mutation.first_failure([group[0].program], arguments, environment, seconds)

@@ -66,7 +66,7 @@ def options_of(description):
 
 
 def run(title, mutants, options, make_subject):
-    """Tries them in the order that the seed gives. A subject has `killer()`, of what is unchanged, and `try_mutant()`."""
+    """Tries them in the order that the seed gives; goes on where it was ended in the same folder. A subject has `killer()`, of what is unchanged, and `try_mutant()`."""
     random.Random(options.seed).shuffle(mutants)
     if options.list:
         print("\n".join(map(describe, mutants)))
@@ -76,7 +76,13 @@ def run(title, mutants, options, make_subject):
     if (killer := subject.killer()) is not None:
         raise SystemExit(f"{killer} fails without any mutant")
     results = []
+    done = options.out / "results.json"
+    if done.exists():
+        results = [(Mutant(*line[:-1]), line[-1]) for line in json.loads(done.read_text())]
+    tried = {mutant for mutant, _ in results}
     for mutant in mutants:
+        if mutant in tried:
+            continue
         if options.count and len(results) == options.count:
             break
         began = time.monotonic()
@@ -85,6 +91,6 @@ def run(title, mutants, options, make_subject):
         if result != NONE:
             results.append((mutant, result))
             (options.out / "report.txt").write_text(report(title, results, options.seed))
+            done.write_text(json.dumps([[*mutant, result] for mutant, result in results]))
     print(report(title, results, options.seed))
-    (options.out / "results.json").write_text(json.dumps([[*mutant, result] for mutant, result in results]))
     return 0

@@ -422,6 +422,20 @@ def subscribers_of_all_runs_get_each_event_once(segment):
             yield f"run {name} has {run['last_seq']} events, and {len(got.get(name, []))} came"
 
 
+@checker("E9")
+def every_number_is_kept_once(segment):
+    """The numbers of a completed run are those of each of its batches, once, however many attempts it took."""
+    batches = segment["limits"]["batches"]
+    completed = {run["uid"] for run in segment["runs"] if run["state"] == "COMPLETED"}
+    for told in segment["final"]:
+        if told["code"] != "OK" or told["uid"] not in completed:
+            continue
+        # In the middle some trainers say the same step very often.
+        often = {step for step in told["steps"] if told["steps"].count(step) > 1} - {batches // 2}
+        if set(told["steps"]) != set(range(1, batches + 1)) or often:
+            yield f"run {told['name']} has the numbers of the steps {sorted(set(told['steps']))}, several of {often}"
+
+
 @checker("E8")
 def streams_end_after_the_terminal_event(segment):
     """A stream ends OK after the terminal event and never before; no subscriber is left without its end."""

@@ -68,7 +68,7 @@ def good():
             *[{"op": "feed_event", "owner": ANN, "run": "r-1", "seq": seq, "digest": f"d{seq}", "ret": seq}
               for seq in range(1, len(KINDS) + 1)],
             {"op": "stream_end", "watch": 0, "uid": "u1", "code": "OK", "reason": "", "cursor": 8}],
-        "final": [{"uid": "u1", "name": NAME, "owner": ANN, "deleted": False, "code": "OK",
+        "final": [{"uid": "u1", "name": NAME, "owner": ANN, "deleted": False, "code": "OK", "steps": [1, 2, 3, 4, 4, 5, 6, 7, 8],
                    "events": [[seq, f"d{seq}", kind] for seq, kind in enumerate(KINDS, start=1)]}],
         "runs": [{"run_id": 1, "uid": "u1", "name": "r-1", "owner": ANN, "state": "STOPPED", "epoch": 2, "last_seq": 8,
                   "nonce": REQUEST, "deleted": True, "create_time": "2026-01-01T00:00:00"}],
@@ -99,6 +99,13 @@ def good():
         "ledger": [{"what": "beat", "run_id": 1, "attempt": 1, "boot_ns": 5 * 10**9},
                    {"what": "start", "run_id": 1, "attempt": 2, "boot_ns": 4 * 10**9}],
         "limits": {"active": 10, "holding": 6, "overlap": 3, "batches": 8}}
+
+
+def complete_with(steps):
+    def apply(s):
+        s["runs"][0].update(state="COMPLETED")
+        s["final"][0].update(steps=steps)
+    return apply
 
 
 def drop_run(s):
@@ -200,6 +207,9 @@ BAD = [
     ("E1", remove("events", 3)),
     ("E1", lambda s: s["final"][0]["events"].pop()),
     ("E2", lambda s: s["final"][0]["events"][2].__setitem__(1, "other")),
+    ("E9", complete_with([1, 2, 3, 4, 5, 6, 7])),
+    ("E9", complete_with([1, 2, 3, 4, 5, 6, 7, 8, 8])),
+    ("E9", complete_with([])),
     ("E2", append("audit_events", audited(30, 3, 1, "STARTED", "UPDATE"))),
     ("E5", swap_events),
     ("E5", append("history", received(8, "CANCELED"))),

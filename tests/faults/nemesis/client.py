@@ -107,6 +107,19 @@ class Client:
                 return found
 
 
+    def steps(self, token, name):
+        """The steps of the run's training loss, as a subscriber puts them together. Raises grpc.RpcError."""
+        stub = self.stubs[self.random.choice(list(self.stubs))]
+        steps, request = [], api.ReadMetricsRequest(name=name, metrics=["train/loss"])
+        for message in stub.ReadMetrics(request, timeout=CALL_SECONDS, metadata=[("authorization", f"Bearer {token}")]):
+            new = [step for series in message.series for step in series.steps]
+            if message.HasField("went_back_to_step"):
+                back = message.went_back_to_step
+                steps = [step for step in steps if step < back or (step == back and back not in new)]
+            steps += new
+        return steps
+
+
 def event_digest(event):
     return history.digest(event.SerializeToString(deterministic=True))
 

@@ -192,9 +192,10 @@ class Load:
         line = {"uid": run.uid, "name": run.name, "owner": run.owner, "deleted": run.deleted}
         try:
             events = self.helper.events(run.owner, self.tokens[run.owner], run.name)
+            steps = self.helper.steps(self.tokens[run.owner], run.name)
         except grpc.RpcError as error:
             return {**line, "code": error.code().name}
-        return {**line, "code": "OK", "events": [[event.seq, clients.event_digest(event), clients.event_type(event)]
+        return {**line, "code": "OK", "steps": steps, "events": [[event.seq, clients.event_digest(event), clients.event_type(event)]
                                                  for event in events]}
 
     def storm(self, request):
