@@ -1,6 +1,6 @@
 # The front door. `make` lists what it can do; the work is done by CMake and by the scripts in tools/.
 .DEFAULT_GOAL := help
-.PHONY: help deps build quickstart test faults faults/full lint format schema clean
+.PHONY: help deps build quickstart test faults faults/full faults/delivery bench lint format schema clean
 
 JOBS ?= $(shell nproc)
 # Of `make faults` and `make faults/full`.
@@ -37,6 +37,21 @@ faults/full: ## Campaigns of 100 faults for each of SEEDS=a-b, hours long; goes 
 	@tools/install_deps.sh --test
 	@tools/build.sh dev $(JOBS) $(programs)
 	@FINETUNED_BIN=$(CURDIR)/build/dev/bin /usr/bin/python3 -B tests/faults/nemesis/campaign.py --seeds $(SEEDS) --faults 100 --out $(OUT)
+
+faults/delivery: ## Deliver 10,000,000 events to 50 subscribers while daemons, Postgres and the subscribers are killed (SEED=n)
+	@tools/install_deps.sh --test
+	@tools/build.sh release $(JOBS) $(programs)
+	@FINETUNED_BIN=$(CURDIR)/build/release/bin /usr/bin/python3 -B tests/faults/nemesis/delivery.py --deliveries 10000000 --subscribers 50 --seed $(SEED)
+
+bench: ## Measure speed and cost against their limits, and write docs/benchmarks.md; bench/NAME for one
+	@tools/install_deps.sh --test
+	@tools/build.sh release $(JOBS) bench
+	@tools/bench.sh build/release/bin/bench
+
+bench/%:
+	@tools/install_deps.sh --test
+	@tools/build.sh release $(JOBS) bench
+	@tools/bench.sh build/release/bin/bench $*
 
 lint: ## Check layering, format and the repository's own rules
 	@tools/lint.sh

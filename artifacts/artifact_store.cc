@@ -18,6 +18,8 @@ namespace {
 
 constexpr char kNonceFolder[] = ".finetuned/nonces";
 constexpr int64_t kMaxNonceBytes = 4096;
+// Blocks of the common filesystems are of this size or smaller.
+constexpr int64_t kHoleAlignment = 4096;
 
 absl::StatusOr<ArtifactStore::Entry> Describe(int folder, const std::string& name) {
   struct stat info;
@@ -148,6 +150,69 @@ absl::Status ArtifactStore::Delete(std::string_view path) const {
 
 absl::Status ArtifactStore::MakeFolder(std::string_view path) const {
   return OpenFolderBeneath(root_, path, true).status();
+}
+
+absl::StatusOr<int64_t> ArtifactStore::DropMiddle(std::string_view path, int64_t head_bytes,
+                                                  int64_t tail_bytes, int64_t max_bytes) const {
+  const std::string name(path);
+  FT_ASSIGN_OR_RETURN(const ParentAndName at, OpenParentBeneath(root_, path, false));
+  const OwnedFd fd(
+      openat(at.parent.get(), at.name.c_str(), O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (!fd.valid()) return ErrnoError(errno, "cannot open", name);
+  struct stat before;
+  if (fstat(fd.get(), &before) != 0) return ErrnoError(errno, "cannot look at", name);
+  if (!S_ISREG(before.st_mode)) return absl::InvalidArgumentError(name + " is not a file");
+  constexpr int64_t kStatBlock = 512;
+  if (before.st_blocks * kStatBlock <= max_bytes) return 0;
+  // Only whole blocks are freed; of what is freed in part the rest would be zeros.
+  const int64_t block = std::max<int64_t>(before.st_blksize, kHoleAlignment);
+  const int64_t begin = (head_bytes + block - 1) / block * block;
+  const int64_t end = (before.st_size - tail_bytes) / block * block;
+  if (end <= begin) return 0;
+  if (fallocate(fd.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, begin, end - begin) != 0) {
+    if (errno == EOPNOTSUPP || errno == ENOSYS) {
+      return absl::UnimplementedError("the filesystem of " + name + " cannot free parts of a file");
+    }
+    return ErrnoError(errno, "cannot free a part of", name);
+  }
+  struct stat after;
+  if (fstat(fd.get(), &after) != 0) return ErrnoError(errno, "cannot look at", name);
+  return std::max<int64_t>(0, (before.st_blocks - after.st_blocks) * kStatBlock);
+}
+
+absl::StatusOr<ArtifactStore::Kept> ArtifactStore::ReadKept(std::string_view path, int64_t offset,
+                                                            int64_t limit) const {
+  if (offset < 0 || limit < 0) {
+    return absl::InvalidArgumentError("an offset or a limit is negative");
+  }
+  FT_ASSIGN_OR_RETURN(const OwnedFd fd, OpenFileBeneath(root_, path));
+  struct stat info;
+  if (fstat(fd.get(), &info) != 0) return ErrnoError(errno, "cannot look at", std::string(path));
+  Kept kept;
+  kept.size_bytes = info.st_size;
+  kept.offset = offset;
+  if (offset >= info.st_size) return kept;
+  // Where the filesystem does not tell, all of it counts.
+  if (const off_t data = lseek(fd.get(), offset, SEEK_DATA); data >= 0) {
+    kept.offset = data;
+  } else if (errno == ENXIO) {
+    kept.offset = info.st_size;
+  }
+  int64_t end = info.st_size;
+  if (const off_t hole = lseek(fd.get(), kept.offset, SEEK_HOLE); hole >= 0) end = hole;
+  limit = std::min({limit, kMaxRangeBytes, std::max<int64_t>(0, end - kept.offset)});
+  kept.data.resize(static_cast<size_t>(limit));
+  size_t filled = 0;
+  while (filled < kept.data.size()) {
+    const ssize_t count = pread(fd.get(), kept.data.data() + filled, kept.data.size() - filled,
+                                static_cast<off_t>(kept.offset) + static_cast<off_t>(filled));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return ErrnoError(errno, "cannot read", std::string(path));
+    if (count == 0) break;
+    filled += static_cast<size_t>(count);
+  }
+  kept.data.resize(filled);
+  return kept;
 }
 
 absl::Status ArtifactStore::WriteNonce(const std::string& name, std::string_view nonce) const {

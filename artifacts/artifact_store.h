@@ -51,6 +51,19 @@ class ArtifactStore {
   // offset or limit. A limit above kMaxRangeBytes is lowered to it.
   static constexpr int64_t kMaxRangeBytes = 4 << 20;
   absl::StatusOr<Range> ReadRange(std::string_view path, int64_t offset, int64_t limit) const;
+  // Frees what lies between the first and the last so many bytes of a file that takes more than
+  // `max_bytes` of the disk; its size and the places of the rest stay. Returns how much was freed.
+  // UNIMPLEMENTED where the filesystem cannot.
+  absl::StatusOr<int64_t> DropMiddle(std::string_view path, int64_t head_bytes, int64_t tail_bytes,
+                                     int64_t max_bytes) const;
+  // As ReadRange, from the first byte at or after `offset` that was not freed, and not beyond the
+  // next that was.
+  struct Kept {
+    std::string data;
+    int64_t offset = 0;
+    int64_t size_bytes = 0;
+  };
+  absl::StatusOr<Kept> ReadKept(std::string_view path, int64_t offset, int64_t limit) const;
   // What lies in a folder, sorted by name. What is neither file nor folder is left out.
   absl::StatusOr<std::vector<Entry>> List(std::string_view path) const;
   // What a path names. A link, fifo or device is INVALID_ARGUMENT.

@@ -133,7 +133,7 @@ TEST(MetricFile, DropsNamesThatAreTooMany) {
 }
 
 TEST(MetricFile, IsReadFromItsNewestReset) {
-  const std::vector<MetricRow> rows = Training(100'000);
+  const std::vector<MetricRow> rows = Training(200'000);
   MetricEncoder encoder;
   const std::string bytes = encoder.Encode(rows, kFull);
   ASSERT_GT(bytes.size(), size_t{2 * kResetInterval});

@@ -340,6 +340,8 @@ class Logs : public App {
       const auto size = static_cast<int64_t>(log->second.size());
       int64_t offset = request.offset();
       if (offset < 0) offset = std::max<int64_t>(0, size + offset);
+      if (offset < dropped_) response->set_dropped_bytes(dropped_ - offset);
+      offset = std::max(offset, dropped_);
       response->set_data(log->second.substr(static_cast<size_t>(offset), 100000));
       response->set_next_offset(offset + static_cast<int64_t>(response->data().size()));
       response->set_attempt(attempt);
@@ -350,10 +352,20 @@ class Logs : public App {
 
   v1::Run run_;
   bool complete_ = true;
+  // Of the beginning of every log.
+  int64_t dropped_ = 0;
   std::map<std::pair<int64_t, int>, std::string> logs_;
   static constexpr int kStderr = v1::ReadRunLogRequest::STDERR;
   static constexpr int kStdout = v1::ReadRunLogRequest::STDOUT;
 };
+
+TEST_F(Logs, WhatIsMissingIsTold) {
+  logs_[{1, kStderr}] = std::string(3 << 20, 'x') + "\nlast\n";
+  dropped_ = 3 << 20;
+  EXPECT_EQ(Run({"run", "logs", "run-1"}), 0);
+  EXPECT_EQ(Out(), "\nlast\n");
+  EXPECT_THAT(Err(), HasSubstr("-- 3 MiB of the log were dropped here: it was too large --"));
+}
 
 TEST_F(Logs, IsByteForByteForAProgramAndSafeForATerminal) {
   logs_[{1, kStderr}] = "10%\r20%\x1b[2J\xff\n";

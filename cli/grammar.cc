@@ -100,6 +100,24 @@ void AddEvents(Grammar& grammar, CLI::App& parent, const std::string& name) {
   Bind(grammar, command, flags, &ListEvents);
 }
 
+void AddFeed(Grammar& grammar, CLI::App& parent, const std::string& name) {
+  auto [command, flags] =
+      AddCommand<FeedFlags>(parent, name, "The events of all runs that you see, oldest first");
+  command->add_flag("-f,--follow", flags->follow, "Go on with what comes, until Ctrl-C");
+  command->add_flag("--new", flags->from_now, "With --follow: only what comes from now on");
+  command->add_option("--experiment", flags->experiment,
+                      "Only runs of this experiment; its path, resource name or uid");
+  command->add_option("--user", flags->users, "Only runs of this owner; repeat, or a,b")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  command->add_option("--type", flags->types, "Only this type, e.g. completed; repeat, or a,b")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  command->add_option("--cursor", flags->cursor,
+                      "Go on from where a stream with the same filters was left");
+  Bind(grammar, command, flags, &FollowFeed);
+}
+
 void AddLogs(Grammar& grammar, CLI::App& parent, const std::string& name) {
   auto [command, flags] = AddCommand<LogsFlags>(parent, name, "Print what a run's trainer wrote");
   command->add_option("NAME", flags->name, "The run")->required();
@@ -404,6 +422,8 @@ Grammar::Grammar()
             app.add_subcommand("quota", "Your quota and the runs that hold it")->group("Commands"),
             &ShowQuota);
   AddQueue(*this, app);
+  AddFeed(*this, app, "events");
+  app.get_subcommand("events")->group("Commands");
   CLI::App* worker = AddNoun(app, "worker", "Workers of the installation");
   CLI::App* workers = worker->add_subcommand("list", "List the workers");
   AddTableFlags(*this, workers);

@@ -42,6 +42,7 @@ constexpr Example kExamples[] = {
     {"workspace update", "finetune workspace update --share-runs true"},
     {"quota", "finetune quota"},
     {"queue", "finetune queue --sort place"},
+    {"events", "finetune events --follow --new --type completed,failed"},
     {"worker list", "finetune worker list"},
     {"worker get", "finetune worker get gpu-1"},
     {"worker drain", "finetune worker drain gpu-1 --stop-runs"},

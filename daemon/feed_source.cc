@@ -43,6 +43,7 @@ class FeedSource final : public StreamSource {
     next.more = piece.more;
     if (piece.frames.empty() && !bookmark && !piece.more) return next;
     v1::WatchEventsResponse rest;
+    rest.set_caught_up(!piece.more);
     rest.set_cursor(
         MakePageToken(core_.page_token_key, scope_, {place_.position, place_.run_id, place_.seq}));
     next.bytes = MakeMessage(piece.frames, piece.frames.size(), rest.SerializeAsString());

@@ -76,14 +76,15 @@ absl::Status ReadLog(const ServiceCore& core, const Identity& caller,
   const int64_t offset = request.offset() >= 0
                              ? std::min(request.offset(), head->size_bytes)
                              : std::max<int64_t>(0, head->size_bytes + request.offset());
-  auto range = artifacts.ReadRange(path, offset, max_bytes);
-  if (!range.ok()) return ArtifactError(range.status(), {"", file});
-  response->set_data(std::move(range->data));
-  response->set_next_offset(offset + static_cast<int64_t>(response->data().size()));
+  auto kept = artifacts.ReadKept(path, offset, max_bytes);
+  if (!kept.ok()) return ArtifactError(kept.status(), {"", file});
+  response->set_data(std::move(kept->data));
+  response->set_dropped_bytes(kept->offset - offset);
+  response->set_next_offset(kept->offset + static_cast<int64_t>(response->data().size()));
   response->set_attempt(attempt);
   response->set_complete(
       (attempt < run.attempt() || IsTerminal(static_cast<RunState>(run.state()))) &&
-      response->next_offset() >= range->size_bytes);
+      response->next_offset() >= kept->size_bytes);
   return absl::OkStatus();
 }
 

@@ -46,7 +46,9 @@ class RunSource final : public StreamSource {
   }
 
   absl::Status CheckAccess(const Identity& caller) override {
-    return FindRun(core_, caller, request_.name()).status();
+    return core_.run_tails->CheckAccess(
+        run_id_, ViewerOf(caller), core_.clock->SinceBoot(), kViewAge,
+        [&] { return FindRun(core_, caller, request_.name()).status(); });
   }
 
   absl::StatusOr<NextMessage> Next(bool bookmark) override {
@@ -83,6 +85,7 @@ class RunSource final : public StreamSource {
     if (count == 0 && !shows_run) return next;
     v1::WatchEventsResponse rest;
     rest.set_bookmark_seq(last_sent_);
+    rest.set_caught_up(!more);
     std::string tail = rest.SerializeAsString();
     if (shows_run) {
       FT_ASSIGN_OR_RETURN(const std::string view,

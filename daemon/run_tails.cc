@@ -133,6 +133,29 @@ std::vector<std::function<void()>> RunTails::Append(int64_t run_id, int64_t afte
   return callbacks;
 }
 
+absl::Status RunTails::CheckAccess(int64_t run_id, const Viewer& viewer, absl::Duration now,
+                                   absl::Duration age, const std::function<absl::Status()>& check) {
+  const std::tuple key(viewer.workspace_id, viewer.owner_id, viewer.sees_workspace);
+  {
+    MutexLock lock(mutex_);
+    const auto tail = tails_.find(run_id);
+    if (tail != tails_.end()) {
+      const auto allowed = tail->second.allowed.find(key);
+      if (allowed != tail->second.allowed.end() && now - allowed->second < age) {
+        return absl::OkStatus();
+      }
+    }
+  }
+  FT_RETURN_IF_ERROR(check());
+  MutexLock lock(mutex_);
+  const auto tail = tails_.find(run_id);
+  if (tail == tails_.end()) return absl::OkStatus();
+  // Those who have left need not be remembered.
+  if (tail->second.allowed.size() > tail->second.followers.size()) tail->second.allowed.clear();
+  tail->second.allowed[key] = now;
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::string> RunTails::View(
     int64_t run_id, int64_t seq, absl::Duration now, absl::Duration age,
     const std::function<absl::StatusOr<std::string>()>& read) {

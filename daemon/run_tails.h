@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <tuple>
 #include <vector>
 
 #include "base/mutex.h"
@@ -36,6 +37,11 @@ class RunTails {
   // The events after this number that the tail has; nothing where it does not go back so far.
   std::optional<std::vector<EventFrame>> After(int64_t run_id, int64_t seq) const;
 
+  // Whether this viewer may still follow the run: `check` is called where nobody with the same eyes
+  // was allowed to within `age`.
+  absl::Status CheckAccess(int64_t run_id, const Viewer& viewer, absl::Duration now,
+                           absl::Duration age, const std::function<absl::Status()>& check);
+
   // Serialised, how a run that is followed stands, after the event of this number or later: `read`
   // is called where what is known is older than that, than `age` or than the newest event.
   absl::StatusOr<std::string> View(int64_t run_id, int64_t seq, absl::Duration now,
@@ -50,6 +56,8 @@ class RunTails {
     std::optional<int64_t> begin;
     std::deque<EventFrame> frames;
     size_t bytes = 0;
+    // When viewers were last allowed to follow: workspace, owner, and whether they see all of it.
+    std::map<std::tuple<int64_t, int64_t, bool>, absl::Duration> allowed;
     std::string view;
     int64_t view_seq = -1;
     absl::Duration view_time;

@@ -198,5 +198,30 @@ TEST_F(StreamTest, ALogIsReadInPieces) {
             grpc::StatusCode::NOT_FOUND);
 }
 
+TEST_F(StreamTest, ALogThatWasTooLargeSaysWhatIsMissing) {
+  StartRun();
+  const ArtifactStore artifacts(installation_.artifact_root());
+  const std::string path = lease_.artifact_path() + "/attempts/1/stderr.log";
+  constexpr int64_t kBlock = 1 << 20;
+  ASSERT_TRUE(artifacts.Put(path, std::string(4 * kBlock, 'x')).ok());
+  ASSERT_GT(*artifacts.DropMiddle(path, kBlock, kBlock, kBlock), 0);
+  v1::ReadRunLogRequest request;
+  request.set_name(name_);
+  request.set_max_bytes(512 << 10);
+  int64_t dropped = 0;
+  int64_t read = 0;
+  v1::ReadRunLogResponse response;
+  do {
+    ASSERT_TRUE(user_.runs().ReadRunLog(user_.Context().get(), request, &response).ok());
+    EXPECT_EQ(response.data().find_first_not_of('x'), std::string::npos);
+    dropped += response.dropped_bytes();
+    read += static_cast<int64_t>(response.data().size());
+    request.set_offset(response.next_offset());
+  } while (!response.data().empty());
+  EXPECT_EQ(dropped, 2 * kBlock);
+  EXPECT_EQ(read, 2 * kBlock);
+  EXPECT_EQ(request.offset(), 4 * kBlock);
+}
+
 }  // namespace
 }  // namespace finetuned

@@ -19,6 +19,7 @@ namespace {
 
 constexpr absl::Duration kKillWait = absl::Seconds(30);
 constexpr absl::Duration kMinStallTime = absl::Seconds(1);
+constexpr int64_t kMinLogBytes = 1 << 20;
 constexpr absl::Duration kKillPause = absl::Milliseconds(200);
 
 absl::Status CheckConfig(const config::v1::WorkerConfig& config) {
@@ -34,6 +35,10 @@ absl::Status CheckConfig(const config::v1::WorkerConfig& config) {
   require("trainer_dir", !config.trainer_dir().empty());
   if (StallTimeOf(config) < kMinStallTime) {
     missing.push_back({"trainer_stall_duration", "must be at least 1s", "OUT_OF_RANGE"});
+  }
+  if (config.log_max_bytes() != 0 && config.log_max_bytes() < kMinLogBytes) {
+    missing.push_back(
+        {"log_max_bytes", "must be at least 1048576, or 0 for 1 GiB", "OUT_OF_RANGE"});
   }
   if (!missing.empty()) return InvalidArgument(missing);
   return absl::OkStatus();
@@ -160,6 +165,8 @@ std::shared_ptr<Attempt> Agent::OpenAttempt(const AttemptDir& dir) {
   }
   options.on_change = [this] { Changed(); };
   options.stall_time = StallTimeOf(options_.config);
+  if (options_.config.log_max_bytes() > 0)
+    options.log_limits.max_bytes = options_.config.log_max_bytes();
   absl::StatusOr<std::shared_ptr<Attempt>> attempt = Attempt::Open(dir, options);
   if (attempt.ok()) return *std::move(attempt);
   Log(LogLevel::kError, "cannot open an attempt",

@@ -39,6 +39,7 @@ absl::StatusOr<std::shared_ptr<Attempt>> Attempt::Open(const AttemptDir& dir,
   FT_RETURN_IF_ERROR(attempt->journal_->Ack(attempt->lease_.acked_report()));
   attempt->gpus_ = notes.gpus;
   attempt->ResetTail();
+  attempt->log_bound_.emplace(options.store, attempt->AttemptPath(""), options.log_limits);
   const absl::StatusOr<v1::AttemptEnd> end = dir.ReadEnd();
   if (!end.ok() && !absl::IsNotFound(end.status())) return end.status();
   {
@@ -225,6 +226,7 @@ void Attempt::Follow() {
   const bool drained = Drain(gone);
   if (drained && gone) RecordEnd(*seen);
   if (drained && !gone) WatchForStall();
+  log_bound_->Check(options_.clock->SinceBoot());
 }
 
 void Attempt::WatchForStall() {
@@ -472,9 +474,10 @@ void Attempt::ResetTail() {
                    MetricLog::Position{facts_.metric_lines_bytes, facts_.metric_file_bytes});
 }
 
-std::string Attempt::AttemptPath(const char* file) const {
-  return lease_.artifact_path() + "/attempts/" + std::to_string(lease_.attempt().epoch()) + "/" +
-         file;
+std::string Attempt::AttemptPath(const std::string& file) const {
+  const std::string folder =
+      lease_.artifact_path() + "/attempts/" + std::to_string(lease_.attempt().epoch());
+  return file.empty() ? folder : folder + "/" + file;
 }
 
 void Attempt::PruneCheckpoints() {

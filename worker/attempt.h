@@ -17,6 +17,7 @@
 #include "worker/engine.h"
 #include "worker/event_tail.h"
 #include "worker/journal.h"
+#include "worker/log_bound.h"
 #include "worker/metric_log.h"
 #include "worker/progress_limiter.h"
 #include "worker/publisher.h"
@@ -54,6 +55,7 @@ class Attempt {
     absl::Duration start_time = absl::Minutes(2);
     // How long a trainer may say nothing before it is taken to hang and stopped.
     absl::Duration stall_time = absl::Minutes(30);
+    LogBound::Limits log_limits;
   };
 
   // Goes on with, or begins, the attempt whose folder exists. Errors: those of reading the folder.
@@ -128,8 +130,8 @@ class Attempt {
   void SignalStop() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Waits, and tells whether the attempt is neither abandoned nor being detached.
   bool WaitAndGoOn(absl::Duration duration) ABSL_LOCKS_EXCLUDED(mutex_);
-  // Of a file in the attempt's folder, relative to the artifact root.
-  std::string AttemptPath(const char* file) const;
+  // Of the attempt's folder, or a file in it, relative to the artifact root.
+  std::string AttemptPath(const std::string& file) const;
   bool MayPublish() const ABSL_LOCKS_EXCLUDED(mutex_);
 
   const AttemptDir dir_;
@@ -149,6 +151,7 @@ class Attempt {
   // How long the trainer has said nothing, and when that was last looked at.
   absl::Duration silent_ = absl::ZeroDuration();
   std::optional<absl::Duration> looked_;
+  std::optional<LogBound> log_bound_;
   // Since when starting the trainer has failed.
   std::optional<absl::Duration> start_fails_since_;
   // It is read once, however often the start is tried.

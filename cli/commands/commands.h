@@ -78,6 +78,17 @@ struct EventsFlags {
 };
 absl::StatusOr<int> ListEvents(Session& session, const EventsFlags& flags);
 
+struct FeedFlags {
+  bool follow = false;
+  std::optional<std::string> experiment;
+  std::vector<std::string> users;
+  // As the service calls them, in any case.
+  std::vector<std::string> types;
+  std::string cursor;
+  bool from_now = false;
+};
+absl::StatusOr<int> FollowFeed(Session& session, const FeedFlags& flags);
+
 absl::StatusOr<int> ListCheckpoints(Session& session, const std::string& name);
 
 struct LogsFlags {

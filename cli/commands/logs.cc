@@ -9,6 +9,7 @@
 #include "cli/log_tail.h"
 #include "cli/run_text.h"
 #include "cli/sanitize.h"
+#include "cli/units.h"
 
 namespace finetuned::cli {
 namespace {
@@ -92,6 +93,10 @@ class LogReader {
     request_.set_attempt(response->attempt());
     request_.set_offset(response->next_offset());
     complete_ = response->complete();
+    if (response->dropped_bytes() > 0) {
+      session_.Note(absl::StrCat("-- ", FormatBytes(response->dropped_bytes()),
+                                 " of the log were dropped here: it was too large --"));
+    }
     return std::move(*response->mutable_data());
   }
 

@@ -152,10 +152,10 @@ absl::StatusOr<v1::ListRunEventsResponse> TestClient::Events(const std::string& 
   return Result(status, response);
 }
 
-TestWorker::TestWorker(const TestInstallation& installation, const Server& server,
+TestWorker::TestWorker(const TestInstallation& installation, const std::string& worker_address,
                        const std::string& name, int cpus)
     : installation_(installation),
-      client_(server.worker_listen(), installation.Token(name + "@workers", "worker")),
+      client_(worker_address, installation.Token(name + "@workers", "worker")),
       name_(name),
       cpus_(cpus) {}
 

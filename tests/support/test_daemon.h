@@ -80,7 +80,11 @@ class TestClient {
 class TestWorker {
  public:
   TestWorker(const TestInstallation& installation, const Server& server, const std::string& name,
-             int cpus = 4);
+             int cpus = 4)
+      : TestWorker(installation, server.worker_listen(), name, cpus) {}
+  // Of a daemon in another process.
+  TestWorker(const TestInstallation& installation, const std::string& worker_address,
+             const std::string& name, int cpus = 4);
 
   // Opens a session; `attempts` are those it says it still has.
   absl::StatusOr<v1::OpenSessionResponse> Open(const std::vector<v1::AttemptRef>& attempts = {});

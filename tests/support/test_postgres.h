@@ -12,6 +12,9 @@ namespace finetuned {
 // nothing else.
 class TestPostgres {
  public:
+  // Set in the environment, before the first use, has Postgres wait for the disk.
+  static constexpr char kSyncVariable[] = "FINETUNED_TEST_FSYNC";
+
   struct Database {
     std::string name;
     // Connections of the migration's role (a superuser here) and of the daemon's.

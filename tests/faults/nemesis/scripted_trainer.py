@@ -15,6 +15,8 @@ import time
 CHECKPOINT_BYTES = 4096
 # Of every run; load.py asks for so many.
 BATCHES = 8
+CHATTER_LINES = 50
+CHATTER_PAUSE = 0.05
 
 
 def weights(run_id, step):
@@ -122,11 +124,20 @@ class Trainer:
             os.write(self.events, b'{"v": 1, "type": "eval", "text": "\xff\xfe\x00"}\n\xc3\x28 no JSON\n')
             os.write(self.events, b"x" * 70000 + b"\n")
 
+    def chatter(self):
+        """Lines that no limit of progress holds back, many a second."""
+        for number in range(int(self.mode.removeprefix("chatty-"))):
+            self.say("note", number=number)
+            if number % CHATTER_LINES == 0:
+                time.sleep(CHATTER_PAUSE)
+
     def train(self):
         self.ledger("start")
         self.say("data_validated", examples=10, tokens=100, eval_examples=0)
         self.say("model_initialized", model="scripted", device="cpu", precision="FLOAT32")
         self.resume()
+        if self.mode.startswith("chatty-"):
+            self.chatter()
         while self.step < self.batches:
             time.sleep(self.batch_seconds)
             self.step += 1

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+
+#include "absl/time/time.h"
+#include "tests/support/test_daemon.h"
+
+namespace finetuned::bench {
+
+// A daemon of an installation in a process of its own, so that what it costs can be told from what
+// its callers cost. To be made before this process uses gRPC. Ends with this object, or with this
+// process.
+class DaemonProcess {
+ public:
+  explicit DaemonProcess(const TestInstallation& installation);
+  ~DaemonProcess();
+  DaemonProcess(const DaemonProcess&) = delete;
+  DaemonProcess& operator=(const DaemonProcess&) = delete;
+
+  const std::string& listen() const { return listen_; }
+  const std::string& worker_listen() const { return worker_listen_; }
+  // Memory that is resident and of nobody else, now.
+  int64_t PrivateBytes() const;
+  // Time of all its threads so far.
+  absl::Duration CpuTime() const;
+
+ private:
+  pid_t pid_ = 0;
+  std::string listen_;
+  std::string worker_listen_;
+};
+
+// Of this process.
+absl::Duration OwnCpuTime();
+
+}  // namespace finetuned::bench
