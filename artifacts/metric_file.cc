@@ -238,8 +238,8 @@ absl::Status MetricDecoder::TakePayload(std::string_view payload, MetricVisitor 
   }
   if (!begun_) return damaged;
   const uint64_t name_count = parser.Varint();
-  if (name_count + names_.size() > kMaxMetricNames) return damaged;
-  for (uint64_t i = 0; i < name_count; ++i) {
+  if (name_count > kMaxMetricNames - names_.size()) return damaged;
+  for (uint64_t i = 0; i < name_count && parser.ok(); ++i) {
     const uint64_t length = parser.Varint();
     if (length > kMaxSeriesNameBytes) return damaged;
     names_.emplace_back(parser.Bytes(length));

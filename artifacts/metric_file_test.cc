@@ -198,6 +198,18 @@ TEST(MetricFile, TellsEveryDamage) {
     MetricDecoder decoder;
     std::ignore = Decode(frame + payload, 1000, decoder);
   }
+  // One name, and then as many as make the sum overflow.
+  const auto frame_of = [](const std::string& payload) {
+    std::string frame;
+    for (const uint32_t number : {static_cast<uint32_t>(payload.size()), Crc32(payload)}) {
+      for (int k = 0; k < 4; ++k) frame.push_back(static_cast<char>(number >> (8 * k)));
+    }
+    return frame + payload;
+  };
+  MetricDecoder overflown;
+  const std::string one_name("\x01\x01\x01n\x00", 5);
+  const std::string too_many = std::string(1, '\0') + std::string(9, '\xFF') + '\x01' + '\0';
+  EXPECT_FALSE(Decode(frame_of(one_name) + frame_of(too_many), 1000, overflown).ok());
   MetricDecoder decoder;
   EXPECT_FALSE(Decode(std::string(64, '\xFF'), 64, decoder).ok());
 }

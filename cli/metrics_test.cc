@@ -199,6 +199,18 @@ TEST_F(MetricSeries, NamesWhatIsThereInsteadOfWhatIsNot) {
   EXPECT_EQ(requests_.back().metrics_size(), 0);
 }
 
+// One that the run has, and not at these steps, is none that it lacks.
+TEST_F(MetricSeries, ShowsNothingOfOtherSteps) {
+  scripts_ = {{{Points("c1", "loss", {{1, 5}})}, absl::OkStatus(), nullptr},
+              {{Points("c1", "lr", {{700, 0.5}}), Points("c1", "loss", {{1, 5}, {900, 2}})},
+               absl::OkStatus(),
+               nullptr}};
+  ASSERT_EQ(Run({"run", "metrics", "run-1", "-m", "lr,loss", "--to-step", "9", "-o", "csv"}),
+            kExitOk)
+      << Err();
+  EXPECT_EQ(Out(), "metric,step,value,time\r\nloss,1,5,2026-01-01T12:00:00.001000Z\r\n");
+}
+
 TEST_F(MetricSeries, WrongInputIsToldBeforeACall) {
   EXPECT_EQ(Run({"run", "metrics", "run-1", "--from-step", "9", "--to-step", "3"}), kExitUsage);
   EXPECT_THAT(Err(), HasSubstr("--from-step and --to-step"));

@@ -41,7 +41,10 @@ class FeedSource final : public StreamSource {
     place_ = piece.end;
     NextMessage next;
     next.more = piece.more;
-    if (piece.frames.empty() && !bookmark && !piece.more) return next;
+    // That everything has been sent is said once.
+    const bool says_so = had_more_ && !piece.more;
+    had_more_ = piece.more;
+    if (piece.frames.empty() && !bookmark && !piece.more && !says_so) return next;
     v1::WatchEventsResponse rest;
     rest.set_caught_up(!piece.more);
     rest.set_cursor(
@@ -121,6 +124,7 @@ class FeedSource final : public StreamSource {
   std::string scope_;
   int64_t follower_ = 0;
   FeedPlace place_;
+  bool had_more_ = false;
 };
 
 }  // namespace

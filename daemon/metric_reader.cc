@@ -16,10 +16,21 @@ std::string MetricReader::PathOf(int64_t epoch) const {
   return absl::StrCat(folder_, "/attempts/", epoch, "/metrics");
 }
 
+absl::StatusOr<std::optional<ArtifactFile>> MetricReader::OpenFile(int64_t epoch) const {
+  absl::StatusOr<ArtifactFile> file = ArtifactFile::Open(root_, PathOf(epoch));
+  if (file.ok()) return std::optional<ArtifactFile>(*std::move(file));
+  // Of a filesystem that is not mounted everything is absent.
+  FT_RETURN_IF_ERROR(ArtifactStore(root_).CheckMounted());
+  // A link, or something else that a trainer put there, counts as none.
+  if (absl::IsNotFound(file.status()) || absl::IsInvalidArgument(file.status())) {
+    return std::optional<ArtifactFile>();
+  }
+  return file.status();
+}
+
 absl::StatusOr<std::optional<MetricReader::Begin>> MetricReader::ReadBegin(int64_t epoch) {
-  const auto file = ArtifactFile::Open(root_, PathOf(epoch));
-  if (absl::IsNotFound(file.status())) return std::nullopt;
-  FT_RETURN_IF_ERROR(file.status());
+  FT_ASSIGN_OR_RETURN(const std::optional<ArtifactFile> file, OpenFile(epoch));
+  if (!file.has_value()) return std::nullopt;
   FT_ASSIGN_OR_RETURN(const std::string head, file->Read(0, kHeadBytes));
   std::optional<Begin> begin;
   MetricDecoder decoder;
@@ -59,8 +70,9 @@ bool MetricReader::NextPart() {
   place_ = MetricPlace{next->first, 0, 0};
   decoded_.reset();
   const std::optional<Begin>& begin = next->second.begin;
-  if (!first && begin.has_value() && (!greatest_step_ || *greatest_step_ >= begin->step)) {
-    step_back_ = begin->step;
+  if (!first && begin.has_value() &&
+      (goes_on_ || !greatest_step_ || *greatest_step_ >= begin->step)) {
+    step_back_ = std::min(step_back_.value_or(begin->step), begin->step);
   }
   return true;
 }
@@ -82,11 +94,10 @@ absl::StatusOr<bool> MetricReader::Read(Visitor visitor) {
     decoder_begin_ = place_.reset;
     decoded_ = place_.reset;
   }
-  const auto file = ArtifactFile::Open(root_, PathOf(place_.epoch));
-  if (!file.ok() && !absl::IsNotFound(file.status())) return file.status();
-  const int64_t there = file.ok() ? std::min(file->size_bytes(), part->second.bytes) : 0;
+  FT_ASSIGN_OR_RETURN(const std::optional<ArtifactFile> file, OpenFile(place_.epoch));
+  const int64_t there = file ? std::min(file->size_bytes(), part->second.bytes) : 0;
   std::string data;
-  if (file.ok() && *decoded_ < there) {
+  if (file && *decoded_ < there) {
     const auto limit = std::min<int64_t>(there - *decoded_, kPieceBytes + kHeadBytes);
     FT_ASSIGN_OR_RETURN(data, file->Read(*decoded_, static_cast<size_t>(limit)));
   }

@@ -10,6 +10,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "artifacts/artifact_file.h"
+#include "artifacts/artifact_store.h"
 #include "artifacts/metric_file.h"
 #include "daemon/downsample.h"
 #include "db/reads.h"
@@ -35,7 +36,10 @@ class MetricReader {
 
   // `folder` is the run's, relative to the root.
   MetricReader(std::string root, std::string folder, const MetricPlace& from)
-      : root_(std::move(root)), folder_(std::move(folder)), place_(from) {}
+      : root_(std::move(root)),
+        folder_(std::move(folder)),
+        place_(from),
+        goes_on_(from.epoch != 0) {}
 
   // How much there is now. Errors are those of reading the heads of new files.
   absl::Status Update(const MetricFiles& files);
@@ -63,6 +67,8 @@ class MetricReader {
   };
 
   std::string PathOf(int64_t epoch) const;
+  // Nothing where there is no such file. UNAVAILABLE where the root is not the one that was.
+  absl::StatusOr<std::optional<ArtifactFile>> OpenFile(int64_t epoch) const;
   absl::StatusOr<std::optional<Begin>> ReadBegin(int64_t epoch);
   // Whether no later attempt did it again.
   bool Counts(int64_t step, const std::string& name) const;
@@ -74,6 +80,8 @@ class MetricReader {
   const std::string root_;
   const std::string folder_;
   MetricPlace place_;
+  // Another reader came to where this began, and what it showed is not known.
+  const bool goes_on_;
   std::map<int64_t, Part> parts_;
   MetricDecoder decoder_;
   // Where in the file the decoder stands.

@@ -16,6 +16,7 @@ class MetricReaderTest : public testing::Test {
   MetricReaderTest() {
     std::string pattern = testing::TempDir() + "metrics-XXXXXX";
     root_ = mkdtemp(pattern.data());
+    EXPECT_TRUE(ArtifactStore(root_).WriteNonce("test", "1").ok());
   }
   ~MetricReaderTest() override { std::filesystem::remove_all(root_); }
 
@@ -179,10 +180,41 @@ TEST_F(MetricReaderTest, GoesOnBehindWhatIsDamaged) {
   MetricReader reader = Open();
   EXPECT_EQ(ReadAll(reader), "1-10=1;31-40=3;");
   EXPECT_TRUE(reader.incomplete());
+  // A trainer that leads elsewhere.
+  std::filesystem::create_symlink("/etc/hostname", PathOf(2));
+  MetricReader again = Open();
+  EXPECT_EQ(ReadAll(again), "1-10=1;31-40=3;");
   // A worker that lies about the length.
   lengths_[4] = 1 << 30;
   Report(3, 41, 42);
   EXPECT_EQ(ReadAll(reader), "41-42=3;");
+}
+
+// Everything is absent from a root that is not mounted; it is waited for.
+TEST_F(MetricReaderTest, WaitsForARootThatIsAway) {
+  Report(1, 1, 10);
+  MetricReader reader = Open();
+  std::filesystem::rename(root_, root_ + ".away");
+  EXPECT_TRUE(absl::IsUnavailable(reader.Update(Files())));
+  std::filesystem::create_directory(root_);
+  EXPECT_TRUE(absl::IsUnavailable(reader.Update(Files())));
+  EXPECT_FALSE(reader.Read([](const std::string&, const MetricPoint&) {}).ok());
+  std::filesystem::remove(root_);
+  std::filesystem::rename(root_ + ".away", root_);
+  EXPECT_EQ(ReadAll(reader), "1-10=1;");
+  EXPECT_FALSE(reader.incomplete());
+}
+
+// An attempt that shows nothing to this reader takes back all the same.
+TEST_F(MetricReaderTest, SaysTheEarliestOfTwoStepsBack) {
+  Report(1, 1, 100);
+  MetricReader reader = Open();
+  EXPECT_EQ(ReadAll(reader), "1-100=1;");
+  Report(2, 51, 55);
+  Report(3, 61, 65);
+  ASSERT_TRUE(reader.Update(Files()).ok());
+  for (bool more = true; more;) more = *reader.Read([](const std::string&, const MetricPoint&) {});
+  EXPECT_EQ(reader.TakeStepBack(), 51);
 }
 
 }  // namespace

@@ -23,6 +23,8 @@ namespace {
 constexpr int kMaxNames = 100;
 constexpr int kMaxPoints = 5000;
 constexpr size_t kMaxThinnedSeries = 100;
+// Kept in memory for one stream at most.
+constexpr size_t kMaxThinnedPoints = 100'000;
 // Read at most between two looks at whether the stream goes on.
 constexpr int kPiecesAtOnce = 16;
 
@@ -61,7 +63,7 @@ class MetricSource final : public StreamSource {
       subscription_ =
           core_.hub->Subscribe({run_id_}, RunHub::Change::kEvents,
                                [woken = woken_, clock = core_.clock, wake = std::move(wake)] {
-                                 woken->store(clock->SinceBoot());
+                                 woken->store(absl::ToInt64Nanoseconds(clock->SinceBoot()));
                                  wake();
                                });
     }
@@ -75,8 +77,11 @@ class MetricSource final : public StreamSource {
   absl::Duration pace() const override { return MetricLengths::kAge; }
 
   absl::StatusOr<NextMessage> Next(bool bookmark) override {
+    if (thins_out()) {
+      if (!looked_) FT_RETURN_IF_ERROR(Look());
+      return NextThinned(bookmark);
+    }
     if (!looked_ || caught_up_) FT_RETURN_IF_ERROR(Look());
-    if (thins_out()) return NextThinned();
     v1::ReadMetricsResponse response;
     std::map<std::string, v1::MetricSeries*> series;
     const auto read = reader_->Read([&](const std::string& name, const MetricPoint& point) {
@@ -131,7 +136,7 @@ class MetricSource final : public StreamSource {
                                 : core_.metric_lengths->GetNewest(run_id_, now));
     FT_RETURN_IF_ERROR(Readable(reader_->Update(answer.files)));
     ended_ = answer.files.ended;
-    outdated_ = answer.time <= woken_->load();
+    outdated_ = answer.time <= absl::Nanoseconds(woken_->load());
     looked_ = true;
     return absl::OkStatus();
   }
@@ -152,14 +157,14 @@ class MetricSource final : public StreamSource {
   }
 
   // Reads on, and sends what is left of it all at the end.
-  absl::StatusOr<NextMessage> NextThinned() {
+  absl::StatusOr<NextMessage> NextThinned(bool bookmark) {
     NextMessage next;
     next.more = true;
     bool too_many = false;
     for (int piece = 0; piece < kPiecesAtOnce && !caught_up_; ++piece) {
       const auto read = reader_->Read([&](const std::string& name, const MetricPoint& point) {
         if (too_many || !IsWanted(name, point.step)) return;
-        const auto found = thinned_.try_emplace(name, size_t(request_.max_points())).first;
+        const auto found = thinned_.try_emplace(name, PointsOfEach()).first;
         too_many = thinned_.size() > kMaxThinnedSeries;
         found->second.Add(point);
       });
@@ -172,10 +177,11 @@ class MetricSource final : public StreamSource {
       }
       caught_up_ = !*read;
     }
-    // Nothing was sent that it could take back.
-    reader_->TakeStepBack();
-    if (!caught_up_) return next;
+    // Without a cursor nothing was sent that it could take back.
+    if (request_.cursor().empty()) reader_->TakeStepBack();
     v1::ReadMetricsResponse response;
+    // It may take long to read; that it lives is said meanwhile.
+    if (!caught_up_) return bookmark ? Message(response, /*bookmark=*/true) : next;
     // A series a message: none is too large.
     if (!thinned_.empty()) {
       v1::MetricSeries* series = response.add_series();
@@ -185,6 +191,12 @@ class MetricSource final : public StreamSource {
     }
     past_sent_ = thinned_.empty();
     return Message(response, /*bookmark=*/true);
+  }
+
+  // However many series there are, so many points in all.
+  size_t PointsOfEach() const {
+    const size_t series = names_.empty() ? kMaxThinnedSeries : names_.size();
+    return std::min<size_t>(request_.max_points(), kMaxThinnedPoints / series);
   }
 
   NextMessage Message(v1::ReadMetricsResponse& response, bool bookmark) {
@@ -220,9 +232,9 @@ class MetricSource final : public StreamSource {
   std::string scope_;
   int64_t run_id_ = 0;
   int64_t subscription_ = 0;
-  // When the run was last seen to change. Shared with the callback, which may outlive this.
-  const std::shared_ptr<std::atomic<absl::Duration>> woken_ =
-      std::make_shared<std::atomic<absl::Duration>>(-absl::InfiniteDuration());
+  // When the run was last seen to change, in nanoseconds since the host's start. Shared with the
+  // callback, which may outlive this.
+  const std::shared_ptr<std::atomic<int64_t>> woken_ = std::make_shared<std::atomic<int64_t>>(-1);
   // It has changed since the lengths were read.
   bool outdated_ = false;
   std::optional<MetricReader> reader_;

@@ -82,7 +82,10 @@ class RunSource final : public StreamSource {
     // The last message shows how the run ended.
     const bool shows_run = bookmark || ended_;
     next.more = more;
-    if (count == 0 && !shows_run) return next;
+    // That everything has been sent is said once.
+    const bool says_so = had_more_ && !more;
+    had_more_ = more;
+    if (count == 0 && !shows_run && !says_so) return next;
     v1::WatchEventsResponse rest;
     rest.set_bookmark_seq(last_sent_);
     rest.set_caught_up(!more);
@@ -114,6 +117,7 @@ class RunSource final : public StreamSource {
   int64_t last_sent_;
   // Only these; all where there is none.
   std::vector<EventType> types_;
+  bool had_more_ = false;
   // The terminal event was sent.
   bool ended_ = false;
 };

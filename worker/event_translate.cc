@@ -168,14 +168,17 @@ v1::RunEvent DataEvent(const json& line) {
   return event;
 }
 
-// Length of the number at the front, where it is one that no double can hold; else 0.
-size_t HugeNumber(std::string_view text) {
+// Length of the number at the front; 0 where there is none.
+size_t NumberLength(std::string_view text) {
   const size_t sign = !text.empty() && text[0] == '-' ? 1 : 0;
   if (text.size() <= sign || !absl::ascii_isdigit(static_cast<unsigned char>(text[sign]))) return 0;
-  const size_t end = text.find_first_not_of("0123456789+-.eE", sign);
-  const std::string_view number = text.substr(0, std::min(end, text.size()));
+  return std::min(text.find_first_not_of("0123456789+-.eE", sign), text.size());
+}
+
+// Whether no double can hold it.
+bool IsTooLarge(std::string_view number) {
   double value = 0;
-  return absl::SimpleAtod(A(number), &value) && std::isinf(value) ? number.size() : 0;
+  return absl::SimpleAtod(A(number), &value) && std::isinf(value);
 }
 
 // Nothing where no link can be shown.
@@ -222,8 +225,9 @@ std::string WithoutNonFinite(std::string_view line) {
       }
     }
     if (replaced) continue;
-    if (const size_t length = HugeNumber(line.substr(i)); length > 0) {
-      out += "null";
+    if (const size_t length = NumberLength(line.substr(i)); length > 0) {
+      const std::string_view number = line.substr(i, length);
+      out += IsTooLarge(number) ? "null" : number;
       i += length;
       continue;
     }

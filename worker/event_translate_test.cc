@@ -186,6 +186,9 @@ TEST(Translate, NumbersThatAreNoneDoNotSpoilTheLine) {
   EXPECT_FALSE(line.event->progress().has_train_loss());
   EXPECT_EQ(line.event->progress().metrics().size(), 1u);
   EXPECT_EQ(WithoutNonFinite(R"({"a":"NaN","b":NaN})"), R"({"a":"NaN","b":null})");
+  // Only a whole number is looked at: no part of one is too large.
+  const std::string fraction = "0." + std::string(400, '1');
+  EXPECT_EQ(WithoutNonFinite("[" + fraction + ",1e999,-2e308]"), "[" + fraction + ",null,null]");
   const auto odd =
       TranslateLine(R"({"type":"progress","step":-5,"tokens":1e300,"batch":"x"})", kNow, facts);
   EXPECT_EQ(odd.event->progress().step(), 0);

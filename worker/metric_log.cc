@@ -1,5 +1,6 @@
 #include "worker/metric_log.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -20,7 +21,18 @@ absl::Status MetricLog::Advance(bool at_end, absl::Time now, const Further& furt
       std::optional<MetricLine> numbers = MetricsOfLine(line.text, now);
       if (!numbers.has_value()) continue;
       if (numbers->is_progress) {
-        for (const auto& [name, value] : further()) numbers->row.values.emplace_back(name, value);
+        auto& values = numbers->row.values;
+        for (const auto& [name, value] : further()) {
+          // What the trainer calls so is the worker's all the same.
+          const auto same =
+              std::find_if(values.begin(), values.end(),
+                           [&name = name](const auto& one) { return one.first == name; });
+          if (same != values.end()) {
+            same->second = value;
+          } else {
+            values.emplace_back(name, value);
+          }
+        }
       }
       rows.push_back(std::move(numbers->row));
     }

@@ -74,7 +74,7 @@ TEST_F(MetricLogTest, KeepsEveryNumberOfProgressAndEvaluations) {
   EXPECT_EQ(Points(log.position()),
             "1 train/loss=0.5;2 train/loss=1;3 train/loss=1.5;3 eval/loss=2;");
   // The rest of a line that was half written, with the GPUs' numbers.
-  Say(R"("metrics":{"train/loss":1.25}})"
+  Say(R"("metrics":{"gpu/0/utilization":1,"train/loss":1.25}})"
       "\n");
   ASSERT_TRUE(log.Advance(false, kNow,
                           [] {
@@ -82,8 +82,8 @@ TEST_F(MetricLogTest, KeepsEveryNumberOfProgressAndEvaluations) {
                           })
                   .ok());
   EXPECT_EQ(Points(log.position()),
-            "1 train/loss=0.5;2 train/loss=1;3 train/loss=1.5;3 eval/loss=2;4 train/loss=1.25;"
-            "4 gpu/0/utilization=97;");
+            "1 train/loss=0.5;2 train/loss=1;3 train/loss=1.5;3 eval/loss=2;4 gpu/0/utilization=97;"
+            "4 train/loss=1.25;");
 }
 
 TEST_F(MetricLogTest, ShowsWhatIsNoNumber) {

@@ -87,9 +87,11 @@ absl::StatusOr<int> FollowFeed(Session& session, const FeedFlags& flags) {
       for (const v1::RunEvent& event : message.events()) Print(session, event);
       io.out << std::flush;
       if (message.cursor().empty()) continue;
+      // A daemon of the version before does not say that there is no more; then it goes nowhere.
+      const bool stands = message.events_size() == 0 && message.cursor() == request.cursor();
       request.set_cursor(message.cursor());
       request.set_from_now(false);
-      if (!flags.follow && message.caught_up()) return kExitOk;
+      if (!flags.follow && (message.caught_up() || stands)) return kExitOk;
     }
     const absl::Status ended = stream->status();
     const absl::Status again = retry.Wait(ended, [&] {

@@ -32,17 +32,26 @@ constexpr int kDrawnPoints = 1000;
 constexpr int kFewPoints = 10;
 
 // From a daemon that has only events: at most a point a second.
-absl::StatusOr<MetricPoints> ReadEventPoints(Client& client, const std::string& name) {
+absl::StatusOr<MetricPoints> ReadEventPoints(Client& client, const MetricsFlags& flags) {
   MetricPoints points;
+  const auto is_outside = [&](const MetricPoint& point) {
+    return point.step < flags.from_step || (flags.to_step > 0 && point.step > flags.to_step);
+  };
+  const auto in_range = [&] {
+    for (auto& [name, series] : points) {
+      series.erase(std::remove_if(series.begin(), series.end(), is_outside), series.end());
+    }
+    return points;
+  };
   v1::ListRunEventsRequest request;
-  request.set_name(name);
+  request.set_name(flags.name);
   request.set_page_size(kPageSize);
   for (;;) {
     FT_ASSIGN_OR_RETURN(const v1::ListRunEventsResponse page, client.ListRunEvents(request));
     for (const v1::RunEvent& event : page.events()) AddPoints(event, points);
-    if (page.events_size() == 0) return points;
+    if (page.events_size() == 0) return in_range();
     request.set_after_seq(page.events(page.events_size() - 1).seq());
-    if (request.after_seq() >= page.last_seq()) return points;
+    if (request.after_seq() >= page.last_seq()) return in_range();
   }
 }
 
@@ -89,7 +98,9 @@ std::string Drawing(Session& session, const std::string& name,
   const size_t odd = series.size() - finite.size();
   const std::string odd_text =
       odd == 0 ? "" : absl::StrCat("; ", odd, odd == 1 ? " is" : " are", " no finite number");
-  if (finite.empty()) return absl::StrCat(Sanitize(name), ": no finite number yet", odd_text, "\n");
+  if (finite.empty()) {
+    return absl::StrCat(Sanitize(name), ": no finite number at these steps yet", odd_text, "\n");
+  }
   PlotOptions options;
   options.utf8 = session.io().utf8;
   if (session.io().width > 0) options.width = session.io().width;
@@ -127,7 +138,8 @@ class MetricsFollower {
   void Show(const v1::ReadMetricsResponse& message) {
     if (draws_) {
       AddSeries(message, points_);
-      if (message.series_size() > 0 && message.caught_up()) Draw();
+      undrawn_ = undrawn_ || message.series_size() > 0;
+      if (undrawn_ && message.caught_up()) Draw();
       return;
     }
     if (message.has_went_back_to_step() && session_.is_table()) {
@@ -166,6 +178,7 @@ class MetricsFollower {
       if (!series.empty()) text += Drawing(session_, name, series);
     }
     session_.io().out << view_.Draw(text) << std::flush;
+    undrawn_ = false;
   }
 
   Session& session_;
@@ -173,6 +186,7 @@ class MetricsFollower {
   const bool draws_;
   LiveView view_;
   MetricPoints points_;
+  bool undrawn_ = false;
   bool shown_ = false;
 };
 
@@ -218,20 +232,24 @@ absl::StatusOr<int> ShowMetrics(Session& session, const MetricsFlags& flags) {
   const bool all_there =
       std::all_of(request.metrics().begin(), request.metrics().end(),
                   [&](const std::string& name) { return points.count(name) != 0; });
+  // Those that the run has, be it at other steps.
+  MetricPoints known;
   if (read.ok() && !flags.metrics.empty() && !all_there) {
-    // The names of the others, for the message.
     v1::ReadMetricsRequest names;
     names.set_name(flags.name);
     names.set_max_points(kFewPoints);
-    read = ReadMetricStream(*client, session.io(), names, limit, take, on_lost);
+    read = ReadMetricStream(
+        *client, session.io(), names, limit,
+        [&](const v1::ReadMetricsResponse& message) { AddSeries(message, known); }, on_lost);
     // So many that only the service could say.
     if (absl::IsInvalidArgument(read)) read = absl::OkStatus();
   }
-  if (absl::IsUnimplemented(read) || (read.ok() && points.empty())) {
-    FT_ASSIGN_OR_RETURN(points, ReadEventPoints(*client, flags.name));
+  if (absl::IsUnimplemented(read) || (read.ok() && points.empty() && known.empty())) {
+    FT_ASSIGN_OR_RETURN(points, ReadEventPoints(*client, flags));
   } else {
     FT_RETURN_IF_ERROR(read);
   }
+  for (const auto& [name, series] : known) points.try_emplace(name);
   FT_ASSIGN_OR_RETURN(const std::vector<std::string> chosen, Choose(flags, points));
   if (chosen.empty()) session.Note("The run has reported no loss yet.");
   if (incomplete) {

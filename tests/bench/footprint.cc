@@ -1,5 +1,6 @@
 #include "absl/strings/str_format.h"
 #include "absl/synchronization/notification.h"
+#include "base/clock.h"
 #include "tests/bench/daemon_process.h"
 #include "tests/bench/scenarios.h"
 
@@ -11,10 +12,10 @@ std::vector<Result> Footprint() {
   const TestInstallation installation;
   std::vector<double> starts, megabytes, cpu;
   for (int round = 0; round < kRounds; ++round) {
-    const absl::Time begin = absl::Now();
+    const absl::Time begin = RealClock::Get().Now();
     // Ready: it has said where it listens.
     const DaemonProcess daemon(installation);
-    starts.push_back(absl::ToDoubleMilliseconds(absl::Now() - begin));
+    starts.push_back(absl::ToDoubleMilliseconds(RealClock::Get().Now() - begin));
     const absl::Duration before = daemon.CpuTime();
     absl::Notification never;
     never.WaitForNotificationWithTimeout(kIdle);

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "tests/bench/daemon_process.h"
 #include "tests/bench/scenarios.h"
@@ -45,12 +46,12 @@ class Reporter {
 
   void Send(absl::Time end) {
     Require(worker_.Renew(attempt_, 0).ok(), "no renewal");
-    while (absl::Now() < end) {
-      const absl::Time begin = absl::Now();
+    while (RealClock::Get().Now() < end) {
+      const absl::Time begin = RealClock::Get().Now();
       const auto response = worker_.Report(attempt_, reports_ + 1, batch_);
       Require(response.ok() && response->results(0).status().code() == 0, "a report was refused");
       reports_ += static_cast<int64_t>(batch_.size());
-      delays_.push_back(absl::ToDoubleMilliseconds(absl::Now() - begin));
+      delays_.push_back(absl::ToDoubleMilliseconds(RealClock::Get().Now() - begin));
     }
   }
 
@@ -139,13 +140,13 @@ Result Measure(const Load& load) {
     int64_t before = 0;
     for (const auto& reporter : reporters) before += reporter->reports();
     const absl::Duration cpu_before = daemon.CpuTime();
-    const absl::Time begin = absl::Now();
+    const absl::Time begin = RealClock::Get().Now();
     std::vector<std::thread> threads;
     for (const auto& reporter : reporters) {
       threads.emplace_back([&reporter, begin] { reporter->Send(begin + kTime); });
     }
     for (std::thread& thread : threads) thread.join();
-    const double seconds = absl::ToDoubleSeconds(absl::Now() - begin);
+    const double seconds = absl::ToDoubleSeconds(RealClock::Get().Now() - begin);
     cpu.push_back(absl::ToDoubleSeconds(daemon.CpuTime() - cpu_before) / seconds);
     int64_t after = 0;
     for (const auto& reporter : reporters) after += reporter->reports();

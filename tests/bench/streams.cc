@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/synchronization/notification.h"
+#include "base/clock.h"
 #include "tests/bench/daemon_process.h"
 #include "tests/bench/scenarios.h"
 #include "tests/bench/subscribers.h"
@@ -24,7 +25,7 @@ void Require(bool condition, const char* what) {
 
 void WaitUntil(absl::Time time) {
   absl::Notification never;
-  never.WaitForNotificationWithTimeout(time - absl::Now());
+  never.WaitForNotificationWithTimeout(time - RealClock::Get().Now());
 }
 
 // A run that is running, whose worker is this.
@@ -53,7 +54,7 @@ class ReportedRun {
   }
   // Events one by one, evenly spread.
   void ReportFor(absl::Duration time, int per_second) {
-    const absl::Time begin = absl::Now();
+    const absl::Time begin = RealClock::Get().Now();
     const auto count = static_cast<int>(absl::ToDoubleSeconds(time) * per_second);
     for (int i = 0; i < count; ++i) {
       WaitUntil(begin + i * absl::Seconds(1) / per_second);
@@ -175,15 +176,15 @@ std::vector<Result> IdleSubscribers() {
   Subscribers subscribers(daemon.listen(), Subscribers::MakeTokens(installation, kWarm + kIdle),
                           40);
   Require(subscribers.Open(run.name(), run.seq(), kWarm), "a stream was refused");
-  WaitUntil(absl::Now() + absl::Seconds(12));
+  WaitUntil(RealClock::Get().Now() + absl::Seconds(12));
   const int64_t before = daemon.PrivateBytes();
   Require(subscribers.Open(run.name(), run.seq(), kIdle), "a stream was refused");
   // Each has had a bookmark.
-  WaitUntil(absl::Now() + absl::Seconds(15));
+  WaitUntil(RealClock::Get().Now() + absl::Seconds(15));
   const double each = static_cast<double>(daemon.PrivateBytes() - before) / kIdle;
   const absl::Duration cpu_before = daemon.CpuTime();
   const absl::Duration time = absl::Seconds(20);
-  WaitUntil(absl::Now() + time);
+  WaitUntil(RealClock::Get().Now() + time);
   const double cpu = (daemon.CpuTime() - cpu_before) / time;
   Result result;
   result.name = "idle subscribers";

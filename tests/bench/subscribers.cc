@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "base/time.h"
 
@@ -31,7 +32,7 @@ class Subscribers::Stream final : public grpc::ClientReadReactor<v1::WatchEvents
 
   void OnReadDone(bool ok) override {
     if (!ok) return;
-    const absl::Time now = absl::Now();
+    const absl::Time now = RealClock::Get().Now();
     ++all_.messages_;
     int64_t seq = seq_.load(std::memory_order_relaxed);
     for (const v1::RunEvent& event : message_.events()) {
@@ -124,10 +125,10 @@ std::vector<double> Subscribers::TakeDelays() {
 }
 
 bool Subscribers::WaitFor(int64_t seq) {
-  const absl::Time end = absl::Now() + kPatience;
+  const absl::Time end = RealClock::Get().Now() + kPatience;
   for (const auto& stream : streams_) {
     while (!stream->stopped() && stream->seq() < seq) {
-      if (absl::Now() > end) return false;
+      if (RealClock::Get().Now() > end) return false;
       absl::Notification never;
       never.WaitForNotificationWithTimeout(absl::Milliseconds(5));
     }
