@@ -10,6 +10,7 @@
 #include "cli/app_fixture.h"
 #include "cli/client.h"
 #include "cli/errors.h"
+#include "cli/log_tail.h"
 
 namespace finetuned::cli {
 namespace {
