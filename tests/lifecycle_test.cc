@@ -126,6 +126,27 @@ TEST_F(LifecycleTest, ALostTrainerIsQueuedAgainAndResumesFromTheNewestCheckpoint
   EXPECT_EQ(installation_.Sql("select active from owners where email = 'ann@example.com'"), "1");
 }
 
+// An end that was stored before is answered again; that of another run's attempt of the same number
+// is not taken for it.
+TEST_F(LifecycleTest, TheEndOfAnAttemptIsThatOfItsRun) {
+  const v1::AttemptRef first = StartRun();
+  for (int time = 0; time < 2; ++time) {
+    const auto ended = worker_.Complete(first, Exit(1), 0);
+    ASSERT_TRUE(ended.ok());
+    EXPECT_EQ(ended->results(0).status().code(), 0) << ended->results(0).status().message();
+    EXPECT_EQ(ended->results(0).run_state(), v1::Run::FAILED);
+  }
+  worker_.held.clear();
+  ASSERT_TRUE(user_.Create(ValidRequest(installation_)).ok());
+  const v1::AttemptRef second = LeaseAgain();
+  ASSERT_EQ(second.epoch(), first.epoch());
+  TestWorker other(installation_, *server_, "w2");
+  ASSERT_TRUE(other.Open().ok());
+  const auto foreign = other.Complete(second, Exit(0, true), 0);
+  ASSERT_TRUE(foreign.ok());
+  EXPECT_EQ(ErrorReason(FromProto(foreign->results(0).status())), "LEASE_LOST");
+}
+
 TEST_F(LifecycleTest, AUserErrorEndsTheRunWithItsReason) {
   const v1::AttemptRef attempt = StartRun();
   v1::AttemptEnd end = Exit(65);

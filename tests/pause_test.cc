@@ -57,6 +57,9 @@ TEST_F(PauseTest, ARunIsPausedWithACheckpointAndGoesOnFromIt) {
   ASSERT_TRUE(resumed.ok()) << resumed.status();
   EXPECT_EQ(resumed->state(), v1::Run::PENDING);
   EXPECT_TRUE(resumed->has_wait());
+  // Of why it was paused nothing is left.
+  EXPECT_EQ(resumed->state_reason().find("newest checkpoint"), std::string::npos)
+      << resumed->state_reason();
   EXPECT_EQ(Active(), "1");
   const v1::AttemptRef second = LeaseAgain();
   EXPECT_EQ(second.epoch(), 2);
