@@ -45,12 +45,12 @@ faults/delivery: ## Deliver 10,000,000 events to 50 subscribers while daemons, P
 
 bench: ## Measure speed and cost against their limits, and write docs/benchmarks.md; bench/NAME for one
 	@tools/install_deps.sh --test
-	@tools/build.sh release $(JOBS) bench
+	@tools/build.sh release $(JOBS) bench finetuned
 	@tools/bench.sh build/release/bin/bench
 
 bench/%:
 	@tools/install_deps.sh --test
-	@tools/build.sh release $(JOBS) bench
+	@tools/build.sh release $(JOBS) bench finetuned
 	@tools/bench.sh build/release/bin/bench $*
 
 lint: ## Check layering, format and the repository's own rules
