@@ -99,8 +99,8 @@ Round Measure(ReportedRun& run, Subscribers& subscribers, const DaemonProcess& d
   round.p50 = Percentile(delays, 0.5);
   round.p99 = Percentile(delays, 0.99);
   round.messages = static_cast<double>(subscribers.messages() - messages);
-  round.daemon_cpu = (daemon.CpuTime() - daemon_before) / kRoundTime;
-  round.own_cpu = (OwnCpuTime() - own_before) / kRoundTime;
+  round.daemon_cpu = absl::FDivDuration(daemon.CpuTime() - daemon_before, kRoundTime);
+  round.own_cpu = absl::FDivDuration(OwnCpuTime() - own_before, kRoundTime);
   Require(subscribers.wrong() == 0, "an event was lost or doubled");
   return round;
 }
@@ -185,7 +185,7 @@ std::vector<Result> IdleSubscribers() {
   const absl::Duration cpu_before = daemon.CpuTime();
   const absl::Duration time = absl::Seconds(20);
   WaitUntil(RealClock::Get().Now() + time);
-  const double cpu = (daemon.CpuTime() - cpu_before) / time;
+  const double cpu = absl::FDivDuration(daemon.CpuTime() - cpu_before, time);
   Result result;
   result.name = "idle subscribers";
   result.workload = absl::StrCat(kIdle, " subscribers to one run on 40 connections, no event");
