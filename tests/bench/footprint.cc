@@ -1,17 +1,15 @@
 #include <limits.h>
 #include <signal.h>
 #include <spawn.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "absl/synchronization/notification.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "tests/bench/require.h"
 #include "tests/bench/scenarios.h"
 #include "tests/support/test_daemon.h"
 
@@ -19,17 +17,6 @@ extern char** environ;
 
 namespace finetuned::bench {
 namespace {
-
-void Require(bool condition, const char* what) {
-  if (condition) return;
-  fprintf(stderr, "benchmark: %s\n", what);
-  abort();
-}
-
-void Wait(absl::Duration time) {
-  absl::Notification never;
-  never.WaitForNotificationWithTimeout(time);
-}
 
 // The program that lies beside this one.
 std::string Program() {

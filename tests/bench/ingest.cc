@@ -1,4 +1,3 @@
-#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <thread>
@@ -10,6 +9,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "tests/bench/daemon_process.h"
+#include "tests/bench/require.h"
 #include "tests/bench/scenarios.h"
 
 namespace finetuned::bench {
@@ -17,12 +17,6 @@ namespace {
 
 constexpr int kSqlClients = 16;
 constexpr absl::Duration kTime = absl::Seconds(5);
-
-void Require(bool condition, const char* what) {
-  if (condition) return;
-  fprintf(stderr, "benchmark: %s\n", what);
-  abort();
-}
 
 // A worker with one run, whose reports it sends as fast as they are acknowledged.
 class Reporter {

@@ -1,12 +1,11 @@
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/synchronization/notification.h"
 #include "base/clock.h"
 #include "tests/bench/daemon_process.h"
+#include "tests/bench/require.h"
 #include "tests/bench/scenarios.h"
 #include "tests/bench/subscribers.h"
 
@@ -17,16 +16,7 @@ constexpr int kSubscribers = 1000;
 constexpr int kConnections = 20;
 constexpr absl::Duration kRoundTime = absl::Seconds(10);
 
-void Require(bool condition, const char* what) {
-  if (condition) return;
-  fprintf(stderr, "benchmark: %s\n", what);
-  abort();
-}
-
-void WaitUntil(absl::Time time) {
-  absl::Notification never;
-  never.WaitForNotificationWithTimeout(time - RealClock::Get().Now());
-}
+void WaitUntil(absl::Time time) { Wait(time - RealClock::Get().Now()); }
 
 // A run that is running, whose worker is this.
 class ReportedRun {

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "base/time.h"
+#include "tests/bench/require.h"
 
 namespace finetuned::bench {
 namespace {
@@ -129,8 +130,7 @@ bool Subscribers::WaitFor(int64_t seq) {
   for (const auto& stream : streams_) {
     while (!stream->stopped() && stream->seq() < seq) {
       if (RealClock::Get().Now() > end) return false;
-      absl::Notification never;
-      never.WaitForNotificationWithTimeout(absl::Milliseconds(5));
+      Wait(absl::Milliseconds(5));
     }
   }
   return true;
