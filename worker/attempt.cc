@@ -318,8 +318,7 @@ void Attempt::KeepMetrics(std::vector<Journal::Entry>& entries) {
     return entry.event.has_value();
   });
   if (reports) {
-    // A line without its newline is left: the last one of a trainer that was killed.
-    const absl::Status status = metrics_->Advance(/*at_end=*/false, options_.clock->Now(), [this] {
+    const absl::Status status = metrics_->Advance(options_.clock->Now(), [this] {
       return gpus_.empty() ? std::map<std::string, double>() : options_.gpu_metrics(gpus_);
     });
     if (!status.ok()) {

@@ -47,7 +47,7 @@ std::map<std::string, double> Metrics(const json& line) {
   const auto found = line.find("metrics");
   if (found == line.end() || !found->is_object()) return metrics;
   for (const auto& [name, value] : found->items()) {
-    if (name.empty() || name.size() > kMaxMetricNameBytes || !value.is_number()) continue;
+    if (name.empty() || name.size() > kMaxSeriesNameBytes || !value.is_number()) continue;
     // The loss is always kept, whatever else there is.
     if (metrics.size() >= kMaxMetrics && name != kTrainLoss && name != kEvalLoss) continue;
     const double number = value.get<double>();

@@ -35,7 +35,6 @@ struct Translated {
 };
 
 inline constexpr size_t kMaxMetrics = 63;
-inline constexpr size_t kMaxMetricNameBytes = 128;
 // A report is at most 64 KiB; an unknown line keeps its beginning.
 inline constexpr size_t kMaxRawJsonBytes = 48 * 1024;
 

@@ -11,10 +11,10 @@
 
 namespace finetuned {
 
-absl::Status MetricLog::Advance(bool at_end, absl::Time now, const Further& further) {
+absl::Status MetricLog::Advance(absl::Time now, const Further& further) {
   for (;;) {
     EventTail tail(event_file_, position_.lines_bytes);
-    FT_ASSIGN_OR_RETURN(const std::vector<EventTail::Line> lines, tail.Read(at_end));
+    FT_ASSIGN_OR_RETURN(const std::vector<EventTail::Line> lines, tail.Read(/*at_end=*/false));
     if (lines.empty()) return absl::OkStatus();
     std::vector<MetricRow> rows;
     for (const EventTail::Line& line : lines) {

@@ -40,9 +40,9 @@ class MetricLog {
         max_file_bytes_(max_file_bytes),
         position_(from) {}
 
-  // Takes what the trainer has written since, and makes it durable; `at_end` as in EventTail::Read.
+  // Takes the whole lines that the trainer has written since, and makes their numbers durable.
   // After an error the position is that of what is durable, and the call may be repeated.
-  absl::Status Advance(bool at_end, absl::Time now, const Further& further);
+  absl::Status Advance(absl::Time now, const Further& further);
 
   const Position& position() const { return position_; }
 

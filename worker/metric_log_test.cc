@@ -33,7 +33,7 @@ class MetricLogTest : public testing::Test {
     return MetricLog(&store_, kPath, events_, from, max);
   }
   static absl::Status Advance(MetricLog& log) {
-    return log.Advance(false, kNow, [] { return std::map<std::string, double>(); });
+    return log.Advance(kNow, [] { return std::map<std::string, double>(); });
   }
   // The file's points up to there, as text.
   std::string Points(const MetricLog::Position& position, uint8_t* flags = nullptr) {
@@ -76,7 +76,7 @@ TEST_F(MetricLogTest, KeepsEveryNumberOfProgressAndEvaluations) {
   // The rest of a line that was half written, with the GPUs' numbers.
   Say(R"("metrics":{"gpu/0/utilization":1,"train/loss":1.25}})"
       "\n");
-  ASSERT_TRUE(log.Advance(false, kNow,
+  ASSERT_TRUE(log.Advance(kNow,
                           [] {
                             return std::map<std::string, double>{{"gpu/0/utilization", 97}};
                           })
