@@ -72,6 +72,7 @@ TEST(Report, ADeliveryOfBeforeIsStoredOnce) {
 TEST(Report, AGapInTheNumbersIsRefusedBecauseAnEventWouldBeMissing) {
   const auto outcome = DecideReports(Starting(), kSession, 2, {Report(2, EventType::kOther)});
   EXPECT_EQ(ErrorReason(outcome.status()), "REPORT_OUT_OF_ORDER");
+  EXPECT_EQ(Violations(outcome.status())[0].description, "is 2 where 1 is next");
 }
 
 TEST(Report, WhoeverDoesNotHoldTheAttemptWritesNothing) {
@@ -104,10 +105,23 @@ TEST(Report, FinishedTrainingTerminatesAndHasNoEstimate) {
   auto outcome = DecideReports(run, kSession, 2, {update});
   EXPECT_EQ(outcome->progress, "p");
   EXPECT_EQ(outcome->remaining, absl::Seconds(5));
+  EXPECT_TRUE(outcome->sets_estimate);
+  outcome = DecideReports(run, kSession, 2, {Report(1, EventType::kTrainFinished)});
+  EXPECT_TRUE(outcome->sets_estimate);
+  EXPECT_FALSE(DecideReports(run, kSession, 2, {Report(1, EventType::kOther)})->sets_estimate);
   outcome = DecideReports(run, kSession, 2, {update, Report(2, EventType::kTrainFinished)});
   EXPECT_EQ(outcome->state, RunState::kTerminating);
   EXPECT_TRUE(outcome->sets_estimate);
   EXPECT_FALSE(outcome->remaining.has_value());
+}
+
+TEST(Report, TheMetricFileNeverBecomesShorter) {
+  std::vector<IncomingReport> reports;
+  for (const int64_t bytes : {10, 30, 20}) {
+    reports.push_back(Report(static_cast<int64_t>(reports.size()) + 1, EventType::kOther));
+    reports.back().metric_bytes = bytes;
+  }
+  EXPECT_EQ(DecideReports(Starting(), kSession, 2, reports)->metric_bytes, 30);
 }
 
 TEST(Report, ARunThatIsBeingStoppedStaysTerminatingWhenItsTrainerStarts) {

@@ -19,6 +19,22 @@ TEST(Wait, EachReasonComesFromWhatTheWorkersHave) {
             WaitReason::kAboutToStart);
 }
 
+TEST(Wait, WhatARunNeedsIsSaidInWords) {
+  const WorkerRoom small{{0, "", 1, 0}, {0, "", 1, 0}};
+  const auto sentence = [&](const Shape& needed) {
+    return ExplainWait(needed, 1, std::nullopt, {small}).sentence;
+  };
+  EXPECT_EQ(sentence({0, "", 2, 0}),
+            "Number 1 in the queue. It needs 2 CPU cores, more than any connected worker has in "
+            "all.");
+  EXPECT_EQ(sentence({1, "h200", 1, int64_t{3} << 20}),
+            "Number 1 in the queue. It needs 1 CPU core, 1 h200 GPU, 3 MiB of memory, more than "
+            "any connected worker has in all.");
+  EXPECT_EQ(sentence({2, "", 1, 0}),
+            "Number 1 in the queue. It needs 1 CPU core, 2 GPUs, more than any connected worker "
+            "has in all.");
+}
+
 TEST(Wait, ARunOutsideTheQueueWaitsForItsOwnersHoldingLimitWhateverIsFree) {
   const WorkerRoom idle{{1, "", 8, 0}, {1, "", 8, 0}};
   EXPECT_EQ(ExplainWait(kNeeded, std::nullopt, std::nullopt, {idle}).reason,

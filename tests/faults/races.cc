@@ -37,6 +37,11 @@ std::string Resume(Stores& stores, const Scene& scene) {
   return admission->outcome == Admission::Outcome::kAdmitted ? "resumed" : "quota";
 }
 
+std::string Release(Stores& stores, const Scene&) {
+  const auto released = stores.admission.ReleaseRuns();
+  return released.ok() ? absl::StrCat("released ", *released) : Failed(released.status());
+}
+
 Act Complete(const AttemptEnd& end) {
   return [end](Stores& stores, const Scene& scene) -> std::string {
     AttemptEnd mine = end;
@@ -226,6 +231,13 @@ std::string PauseHolds(const std::string& state, const std::string& answer) {
 
 std::string FirstPauses(const std::string& state, const Answers& answers) {
   return PauseHolds(state, answers[0]);
+}
+
+std::string NoneFails(const std::string&, const Answers& answers) {
+  for (const std::string& answer : answers) {
+    if (absl::StartsWith(answer, "error")) return answer;
+  }
+  return "";
 }
 
 std::string ExactlyOne(const Answers& answers, const std::string& wanted) {
@@ -430,6 +442,13 @@ std::vector<Race> AllRaces() {
   add({"finish and update of what waits, one held",
        Holding(Stage::kTrained, 1),
        {finish, {"update", RaiseOther}}});
+  // The limit was raised, and whoever comes first releases what it lets in.
+  SceneOptions raised = Holding(Stage::kTrained, 3);
+  raised.raised_holding_limit = 2;
+  const std::pair<std::string, Act> release = {"release", Release};
+  add({"release twice", raised, {release, {"other", Release}}, NoneFails});
+  add({"release and finish", raised, {release, finish}, NoneFails});
+  add({"release and create", raised, {release, {"create", Create("a")}}, NoneFails});
   return races;
 }
 

@@ -212,6 +212,10 @@ Scene SceneMaker::Make(const SceneOptions& options) {
   for (int i = 0; i < options.others; ++i) {
     scene.others.push_back(admit(NewRunOf(scene, absl::StrCat("run-", number, "-", i))));
   }
+  if (options.raised_holding_limit.has_value()) {
+    Sql(absl::StrCat("update owners set holding_limit = ", *options.raised_holding_limit,
+                     " where owner_id = ", scene.owner_id));
+  }
   return scene;
 }
 

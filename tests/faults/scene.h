@@ -41,6 +41,8 @@ struct SceneOptions {
   // The owner's limits.
   int active_limit = 10;
   std::optional<int> holding_limit;
+  // What the holding limit is raised to when all runs are there.
+  std::optional<int> raised_holding_limit;
   // Further runs of the owner that wait.
   int others = 0;
   bool registers = false;
