@@ -67,7 +67,7 @@ bool IsUsable(const v1::Checkpoint& checkpoint) {
          SplitArtifactPath(checkpoint.huggingface_path()).ok();
 }
 
-bool IsTimeLeft(const google::protobuf::Duration& duration) {
+bool IsSpan(const google::protobuf::Duration& duration) {
   return IsValid(duration) && FromProtoDuration(duration) >= absl::ZeroDuration();
 }
 
@@ -79,7 +79,15 @@ ProgressNumbers NumbersOf(const v1::Progress& progress) {
   numbers.batches = progress.batches();
   numbers.tokens = progress.tokens();
   numbers.max_tokens = progress.max_tokens();
-  if (progress.has_remaining_duration()) {
+  numbers.step = progress.step();
+  numbers.total_steps = progress.total_steps();
+  numbers.trained = FromProtoDuration(progress.trained_duration());
+  numbers.trained_steps = progress.trained_steps();
+  numbers.trained_tokens = progress.trained_tokens();
+  if (progress.has_trained_duration()) {
+    numbers.remaining = EstimateRemaining(numbers);
+  } else if (progress.has_remaining_duration()) {
+    // A worker of the version before estimates by itself.
     numbers.remaining = FromProtoDuration(progress.remaining_duration());
   }
   if (progress.has_train_loss()) numbers.train_loss = progress.train_loss();
@@ -123,8 +131,12 @@ absl::StatusOr<IncomingReport> ToIncomingReport(const v1::Report& report) {
   if (event.has_worker_time() && !IsValid(event.worker_time()))
     return Bad("worker_time is no time");
   if (event.has_progress() && event.progress().has_remaining_duration() &&
-      !IsTimeLeft(event.progress().remaining_duration())) {
+      !IsSpan(event.progress().remaining_duration())) {
     return Bad("remaining_duration is no time that can be left");
+  }
+  if (event.has_progress() && event.progress().has_trained_duration() &&
+      !IsSpan(event.progress().trained_duration())) {
+    return Bad("trained_duration is no time that can have gone by");
   }
   if (event.has_checkpoint() && !IsUsable(event.checkpoint())) {
     return Bad(
@@ -137,16 +149,21 @@ absl::StatusOr<IncomingReport> ToIncomingReport(const v1::Report& report) {
   // Refusing a trainer's words would leave the worker with a report that it can never deliver.
   incoming.message = OneLine(MessageOf(event), kMaxMessage);
   v1::RunEvent detail = event;
+  if (event.has_progress()) {
+    incoming.remaining = NumbersOf(event.progress()).remaining;
+    v1::Progress& progress = *detail.mutable_progress();
+    progress.clear_remaining_duration();
+    if (incoming.remaining.has_value()) {
+      *progress.mutable_remaining_duration() = ToProtoDuration(*incoming.remaining);
+    }
+    incoming.progress = progress.SerializeAsString();
+  }
   detail.clear_seq();
   detail.clear_type();
   detail.clear_event_time();
   detail.clear_attempt();
   detail.clear_message();
   incoming.detail = detail.SerializeAsString();
-  if (event.has_progress()) {
-    incoming.progress = event.progress().SerializeAsString();
-    incoming.remaining = NumbersOf(event.progress()).remaining;
-  }
   if (event.has_links()) {
     incoming.links_json =
         nlohmann::json(std::map<std::string, std::string>(event.links().pages().begin(),

@@ -7,13 +7,6 @@
 #include "absl/strings/str_format.h"
 
 namespace finetuned {
-namespace {
-
-// Bytes of a prompt, and of an answer, in a message.
-constexpr size_t kShownOfAnswer = 100;
-
-}  // namespace
-
 const char* Name(EventType type) {
   switch (type) {
     case EventType::kCreated: return "CREATED";
@@ -139,6 +132,21 @@ std::string LinkedMessage(const std::map<std::string, std::string>& pages) {
     separator = ", ";
   }
   return message;
+}
+
+std::optional<absl::Duration> EstimateRemaining(const ProgressNumbers& progress) {
+  const bool in_tokens = progress.max_tokens > 0;
+  if (!in_tokens && progress.total_steps <= 0) return std::nullopt;
+  // In doubles: no number of a worker overflows them.
+  const auto done =
+      static_cast<double>(in_tokens ? progress.trained_tokens : progress.trained_steps);
+  const double left =
+      in_tokens ? static_cast<double>(progress.max_tokens) - static_cast<double>(progress.tokens)
+                : static_cast<double>(progress.total_steps) - static_cast<double>(progress.step);
+  if (left <= 0) return absl::ZeroDuration();
+  if (done <= 0 || progress.trained <= absl::ZeroDuration()) return std::nullopt;
+  return std::min(absl::Seconds(absl::ToDoubleSeconds(progress.trained) / done * left),
+                  kLongestEstimate);
 }
 
 std::string FormatEta(absl::Duration remaining) {

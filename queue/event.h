@@ -70,6 +70,11 @@ struct ProgressNumbers {
   int64_t batches = 0;
   int64_t tokens = 0;
   int64_t max_tokens = 0;
+  int64_t step = 0;
+  int64_t total_steps = 0;
+  absl::Duration trained;
+  int64_t trained_steps = 0;
+  int64_t trained_tokens = 0;
   std::optional<absl::Duration> remaining;
   std::optional<double> train_loss;
 };
@@ -85,7 +90,8 @@ std::string TrainFinishedMessage();
 std::string CompletedMessage();
 std::string CanceledMessage();
 std::string EvaluatedMessage(double loss, int64_t step);
-// `Answered after 50 batches: <prompt> -> <response>`, of each the beginning.
+// `Answered after 50 batches: <prompt> -> <response>`, of each the beginning, so many bytes.
+inline constexpr size_t kShownOfAnswer = 100;
 std::string PromptAnsweredMessage(const std::string& prompt, const std::string& response,
                                   int64_t step);
 std::string CheckpointSavedMessage(const std::string& path);
@@ -94,6 +100,12 @@ std::string PausedMessage(bool has_checkpoint);
 std::string ResumeRequestedMessage(bool has_checkpoint);
 // `Also at mlflow: https://...`.
 std::string LinkedMessage(const std::map<std::string, std::string>& pages);
+
+// The time left in the run's own unit, tokens or batches, at the pace of this attempt. Nothing
+// while there is no pace, or no end is known.
+std::optional<absl::Duration> EstimateRemaining(const ProgressNumbers& progress);
+// Ten years say as much as more.
+inline constexpr absl::Duration kLongestEstimate = absl::Hours(24 * 3650);
 
 // `45s`, `5min`, `2hr`, `3d`: rounded up, so that it never says 0 while there is something left.
 std::string FormatEta(absl::Duration remaining);

@@ -1,5 +1,7 @@
 #include "queue/event.h"
 
+#include <limits>
+
 #include <gtest/gtest.h>
 
 namespace finetuned {
@@ -24,11 +26,50 @@ TEST(Event, ARunInTokensReportsTokens) {
   EXPECT_EQ(TrainUpdatedMessage(progress), "[token=500/10000] Train loss: 2.00");
 }
 
+TEST(Event, ARunOfOneTokenReportsTokens) {
+  ProgressNumbers progress;
+  progress.max_tokens = 1;
+  EXPECT_EQ(TrainUpdatedMessage(progress), "[token=0/1]");
+}
+
+TEST(Event, AnAnswerIsCutBetweenCharacters) {
+  const std::string long_text(kShownOfAnswer - 1, 'x');
+  EXPECT_EQ(PromptAnsweredMessage(long_text + "\u00e9", "yes", 3),
+            "Answered after 3 batches: " + long_text + "... -> yes");
+  // What has no beginning of a character is left out altogether.
+  EXPECT_EQ(PromptAnsweredMessage("?", std::string(kShownOfAnswer + 1, '\x80'), 3),
+            "Answered after 3 batches: ? -> ...");
+}
+
 TEST(Event, ARunInBatchesHasNoEpoch) {
   ProgressNumbers progress;
   progress.batch = 3;
   progress.batches = 30;
   EXPECT_EQ(TrainUpdatedMessage(progress), "[batch=3/30]");
+}
+
+TEST(Event, TheTimeLeftGoesByThePaceOfTheAttemptInTheRunsOwnUnit) {
+  ProgressNumbers progress;
+  EXPECT_FALSE(EstimateRemaining(progress).has_value()) << "no end is known";
+  progress.step = 10;
+  progress.total_steps = 20;
+  EXPECT_FALSE(EstimateRemaining(progress).has_value()) << "there is no pace";
+  progress.trained = absl::Seconds(20);
+  EXPECT_FALSE(EstimateRemaining(progress).has_value()) << "nothing was trained";
+  progress.trained_steps = 5;  // The other five are an earlier attempt's.
+  EXPECT_EQ(EstimateRemaining(progress), absl::Seconds(40));
+  progress.tokens = 901'000;
+  progress.max_tokens = 1'000'000;
+  EXPECT_FALSE(EstimateRemaining(progress).has_value()) << "no token was trained";
+  progress.trained_tokens = 1000;
+  progress.trained = absl::Seconds(1);
+  EXPECT_EQ(EstimateRemaining(progress), absl::Seconds(99));
+  progress.max_tokens = std::numeric_limits<int64_t>::max();
+  progress.tokens = std::numeric_limits<int64_t>::min();
+  progress.trained_tokens = 1;
+  EXPECT_EQ(EstimateRemaining(progress), kLongestEstimate);
+  progress.tokens = progress.max_tokens;
+  EXPECT_EQ(EstimateRemaining(progress), absl::ZeroDuration());
 }
 
 TEST(Event, TheEtaIsRoundedUpInTheSmallestUnitThatFits) {
@@ -38,6 +79,8 @@ TEST(Event, TheEtaIsRoundedUpInTheSmallestUnitThatFits) {
   EXPECT_EQ(FormatEta(absl::Seconds(61)), "2min");
   EXPECT_EQ(FormatEta(absl::Minutes(60)), "1hr");
   EXPECT_EQ(FormatEta(absl::Hours(23) + absl::Seconds(1)), "24hr");
+  EXPECT_EQ(FormatEta(absl::Hours(24)), "1d");
+  EXPECT_EQ(FormatEta(absl::Hours(24) + absl::Seconds(1)), "2d");
   EXPECT_EQ(FormatEta(absl::Hours(25)), "2d");
 }
 

@@ -269,6 +269,9 @@ TEST_F(BadWorkerInputTest, AReportThatIsNoneIsRefusedAndNothingOfItsItemIsStored
     event.mutable_progress()->mutable_remaining_duration()->set_seconds(seconds);
     event.mutable_progress()->mutable_remaining_duration()->set_nanos(nanos);
     refused("remaining_duration", event, "items.reports", "BAD_REPORT");
+    *event.mutable_progress()->mutable_trained_duration() = event.progress().remaining_duration();
+    event.mutable_progress()->clear_remaining_duration();
+    refused("trained_duration", event, "items.reports", "BAD_REPORT");
   }
   const std::string folder = checkpoints_ + "/";
   for (const auto& [name, path] :

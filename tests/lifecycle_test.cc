@@ -22,7 +22,10 @@ TEST_F(LifecycleTest, ARunGoesFromCreatedToCompleted) {
   updated.mutable_progress()->set_epochs(1);
   updated.mutable_progress()->set_batch(50);
   updated.mutable_progress()->set_batches(56);
-  updated.mutable_progress()->mutable_remaining_duration()->set_seconds(300);
+  updated.mutable_progress()->set_step(50);
+  updated.mutable_progress()->set_total_steps(56);
+  updated.mutable_progress()->set_trained_steps(50);
+  updated.mutable_progress()->mutable_trained_duration()->set_seconds(2500);
   updated.mutable_progress()->set_train_loss(1.71);
   const auto reported =
       worker_.Report(attempt, 1,
@@ -34,6 +37,7 @@ TEST_F(LifecycleTest, ARunGoesFromCreatedToCompleted) {
   EXPECT_EQ(run.state(), v1::Run::RUNNING);
   EXPECT_EQ(run.progress().batch(), 50);
   EXPECT_TRUE(run.has_start_time());
+  EXPECT_EQ(run.progress().remaining_duration().seconds(), 300);
   EXPECT_TRUE(run.has_estimated_end_time());
   EXPECT_EQ(run.worker(), "w1");
 

@@ -67,28 +67,6 @@ absl::Time LineTime(const json& line, absl::Time now) {
   return now;
 }
 
-// Time left by the pace since training began in this attempt, checkpoints not counted.
-std::optional<absl::Duration> Remaining(const v1::Progress& progress, int64_t now_us,
-                                        const AttemptFacts& facts) {
-  double done = 0;
-  double left = 0;
-  if (progress.max_tokens() > 0) {
-    done = static_cast<double>(progress.tokens() - facts.train_start_tokens);
-    left = static_cast<double>(progress.max_tokens() - progress.tokens());
-  } else if (progress.total_steps() > 0) {
-    done = static_cast<double>(progress.step() - facts.train_start_step);
-    left = static_cast<double>(progress.total_steps() - progress.step());
-  } else {
-    return std::nullopt;
-  }
-  const int64_t spent_us = now_us - facts.train_start_us - facts.excluded_us;
-  if (left <= 0) return absl::ZeroDuration();
-  if (done <= 0 || spent_us <= 0) return std::nullopt;
-  const double seconds = static_cast<double>(spent_us) / 1e6 / done * left;
-  // Ten years say as much as more.
-  return absl::Seconds(std::min(seconds, 315'360'000.0));
-}
-
 v1::RunEvent ProgressEvent(const json& line, int64_t now_us, AttemptFacts& facts) {
   v1::RunEvent event;
   event.set_type(v1::RunEvent::TRAIN_UPDATED);
@@ -115,8 +93,11 @@ v1::RunEvent ProgressEvent(const json& line, int64_t now_us, AttemptFacts& facts
     facts.train_start_tokens = progress.tokens();
   }
   facts.last_step = std::max(facts.last_step, progress.step());
-  const std::optional<absl::Duration> remaining = Remaining(progress, now_us, facts);
-  if (remaining.has_value()) *progress.mutable_remaining_duration() = ToProtoDuration(*remaining);
+  // Steps back, of a clock or of a trainer, count as none.
+  *progress.mutable_trained_duration() = ToProtoDuration(
+      absl::Microseconds(std::max<int64_t>(now_us - facts.train_start_us - facts.excluded_us, 0)));
+  progress.set_trained_steps(std::max<int64_t>(progress.step() - facts.train_start_step, 0));
+  progress.set_trained_tokens(std::max<int64_t>(progress.tokens() - facts.train_start_tokens, 0));
   return event;
 }
 

@@ -33,7 +33,7 @@ TEST(Translate, DataModelResumedAndFinished) {
   EXPECT_TRUE(facts.train_finished);
 }
 
-TEST(Translate, ProgressHasLossMetricsAndTheTimeLeft) {
+TEST(Translate, ProgressHasLossMetricsAndHowLongItTook) {
   AttemptFacts facts;
   TranslateLine(R"({"ts":"2026-11-23T16:40:00Z","type":"model_initialized"})", kNow, facts);
   const auto line = TranslateLine(
@@ -46,7 +46,9 @@ TEST(Translate, ProgressHasLossMetricsAndTheTimeLeft) {
   EXPECT_EQ(progress.total_steps(), 20);
   EXPECT_DOUBLE_EQ(progress.train_loss(), 1.71);
   EXPECT_EQ(progress.metrics().size(), 1u);
-  EXPECT_EQ(progress.remaining_duration().seconds(), 30);
+  EXPECT_EQ(progress.trained_duration().seconds(), 10);
+  EXPECT_EQ(progress.trained_steps(), 5);
+  EXPECT_EQ(progress.trained_tokens(), 8192);
   EXPECT_EQ(facts.last_step, 5);
 }
 
@@ -67,17 +69,19 @@ TEST(Translate, TimeSpentInCheckpointsIsNotTrainingTime) {
   const auto line = TranslateLine(
       R"({"ts":"2026-11-23T16:45:20Z","type":"progress","step":10,"total_batches":20})", kNow,
       facts);
-  EXPECT_EQ(line.event->progress().remaining_duration().seconds(), 20);
+  EXPECT_EQ(line.event->progress().trained_duration().seconds(), 20);
+  EXPECT_EQ(line.event->progress().trained_steps(), 10);
   EXPECT_EQ(FactsFromJson(FactsToJson(facts)).excluded_us, facts.excluded_us);
 }
 
-TEST(Translate, ADurationInTokensIsEstimatedInTokens) {
+TEST(Translate, AClockThatGoesBackTakesNoTimeAway) {
   AttemptFacts facts;
   TranslateLine(R"({"ts":"2026-11-23T16:40:00Z","type":"model_initialized"})", kNow, facts);
-  const auto line = TranslateLine(
-      R"({"ts":"2026-11-23T16:40:10Z","type":"progress","step":1,"tokens":100,"max_tokens":400})",
-      kNow, facts);
-  EXPECT_EQ(line.event->progress().remaining_duration().seconds(), 30);
+  const auto line =
+      TranslateLine(R"({"ts":"2026-11-23T16:30:00Z","type":"progress","step":1})", kNow, facts);
+  ASSERT_TRUE(line.event.has_value());
+  EXPECT_GE(line.event->progress().trained_duration().seconds(), 0);
+  EXPECT_GE(line.event->progress().trained_duration().nanos(), 0);
 }
 
 TEST(Translate, AfterAResumeOnlyWhatThisAttemptDidIsCounted) {
@@ -90,8 +94,9 @@ TEST(Translate, AfterAResumeOnlyWhatThisAttemptDidIsCounted) {
       R"("ts":"2026-11-23T16:40:01.000Z"})",
       kNow, facts);
   ASSERT_TRUE(progress.event.has_value());
-  // 1,000 tokens a second, and 99,000 to go.
-  EXPECT_EQ(progress.event->progress().remaining_duration().seconds(), 99);
+  EXPECT_EQ(progress.event->progress().trained_duration().seconds(), 1);
+  EXPECT_EQ(progress.event->progress().trained_steps(), 1);
+  EXPECT_EQ(progress.event->progress().trained_tokens(), 1000);
 }
 
 TEST(Translate, AnIncompleteCheckpointIsNotPublished) {
