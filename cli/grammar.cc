@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "cli/completion.h"
 #include "cli/errors.h"
@@ -279,13 +280,23 @@ void AddQueue(Grammar& grammar, CLI::App& app) {
 
 void AddWorkspace(Grammar& grammar, CLI::App& workspace) {
   BindPlain(grammar, workspace.add_subcommand("get", "Show your workspace"), &ShowWorkspace);
-  auto [command, share] =
-      AddCommand<bool>(workspace, "update", "Change your workspace; for admins");
-  command
-      ->add_option("--share-runs", *share,
-                   "true: everybody in it sees everybody's runs; false: only their own")
-      ->required();
-  Bind(grammar, command, share, &ShareRuns);
+  auto [command, flags] =
+      AddCommand<WorkspaceFlags>(workspace, "update", "Change your workspace; for admins");
+  command->add_option("--share-runs", flags->share_runs,
+                      "true: everybody in it sees everybody's runs; false: only their own");
+  const auto add_keep = [command = command](const char* flag, std::string& value,
+                                            const char* what) {
+    command
+        ->add_option(flag, value,
+                     absl::StrCat("How long ", what,
+                                  " are kept after a run's end, e.g. 90d; "
+                                  "`forever` for good"))
+        ->type_name("DURATION");
+  };
+  add_keep("--keep-events", flags->keep_events, "events");
+  add_keep("--keep-metrics", flags->keep_metrics, "metrics");
+  add_keep("--keep-logs", flags->keep_logs, "logs");
+  Bind(grammar, command, flags, &UpdateWorkspace);
 }
 
 void AddGet(Grammar& grammar, CLI::App& parent, const std::string& name) {

@@ -39,7 +39,9 @@ constexpr Example kExamples[] = {
     {"artifacts list", "finetune artifacts list my-run -r"},
     {"artifacts download", "finetune artifacts download my-run my-run/checkpoints/huggingface"},
     {"workspace get", "finetune workspace get"},
-    {"workspace update", "finetune workspace update --share-runs true"},
+    {"workspace update",
+     "finetune workspace update --share-runs true\n"
+     "  finetune workspace update --keep-logs 30d --keep-metrics 365d --keep-events forever"},
     {"quota", "finetune quota"},
     {"queue", "finetune queue --sort place"},
     {"events", "finetune events --follow --new --type completed,failed"},

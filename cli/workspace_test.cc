@@ -30,6 +30,7 @@ class Workspaces : public App {
                                       v1::Workspace* workspace) {
       update_ = request;
       workspace_.set_share_runs(request.workspace().share_runs());
+      *workspace_.mutable_retention() = request.workspace().retention();
       *workspace = workspace_;
       return absl::OkStatus();
     };
@@ -42,9 +43,12 @@ class Workspaces : public App {
 TEST_F(Workspaces, OnesOwnIsShown) {
   EXPECT_EQ(Run({"workspace", "get"}), 0);
   EXPECT_EQ(Out(),
-            "Name:        w\n"
-            "Share runs:  false: everybody sees their own runs, an admin sees all\n"
-            "Created:     2026-01-01T12:00:00Z\n");
+            "Name:          w\n"
+            "Share runs:    false: everybody sees their own runs, an admin sees all\n"
+            "Events kept:   for good\n"
+            "Metrics kept:  for good\n"
+            "Logs kept:     for good\n"
+            "Created:       2026-01-01T12:00:00Z\n");
   Reset();
   EXPECT_EQ(Run({"workspace", "get", "-o", "name"}), 0);
   EXPECT_EQ(Out(), "w\n");
@@ -52,7 +56,7 @@ TEST_F(Workspaces, OnesOwnIsShown) {
 
 TEST_F(Workspaces, RunsAreSharedAndNotSharedAgain) {
   EXPECT_EQ(Run({"workspace", "update", "--share-runs", "true"}), 0);
-  EXPECT_THAT(Out(), HasSubstr("Share runs:  true: everybody in it sees everybody's runs\n"));
+  EXPECT_THAT(Out(), HasSubstr("Share runs:    true: everybody in it sees everybody's runs\n"));
   EXPECT_THAT(Err(), HasSubstr("within 30 seconds"));
   EXPECT_EQ(update_.workspace().name(), "workspaces/-");
   EXPECT_THAT(update_.update_mask().paths(), ElementsAre("share_runs"));
@@ -61,9 +65,27 @@ TEST_F(Workspaces, RunsAreSharedAndNotSharedAgain) {
   EXPECT_THAT(Out(), HasSubstr("\"share_runs\": false"));
 }
 
+TEST_F(Workspaces, WhatRunsLeaveIsKeptForSoLong) {
+  EXPECT_EQ(Run({"workspace", "update", "--keep-events", "90d", "--keep-logs", "1h30m",
+                 "--keep-metrics", "forever"}),
+            0);
+  EXPECT_THAT(update_.update_mask().paths(),
+              ElementsAre("retention.events_duration", "retention.metrics_duration",
+                          "retention.logs_duration"));
+  EXPECT_EQ(update_.workspace().retention().events_duration().seconds(), 90 * 86400);
+  EXPECT_EQ(update_.workspace().retention().logs_duration().seconds(), 5400);
+  EXPECT_FALSE(update_.workspace().retention().has_metrics_duration());
+  EXPECT_THAT(Out(), HasSubstr("Events kept:   90d after a run's end\n"
+                               "Metrics kept:  for good\n"
+                               "Logs kept:     1h 30m after a run's end\n"));
+  EXPECT_EQ(Err(), "");
+}
+
 TEST_F(Workspaces, AnUpdateSaysWhatItNeeds) {
   EXPECT_EQ(Run({"workspace", "update"}), kExitUsage);
-  EXPECT_THAT(Err(), HasSubstr("--share-runs is required."));
+  EXPECT_THAT(Err(), HasSubstr("There are --share-runs, --keep-events"));
+  EXPECT_EQ(Run({"workspace", "update", "--keep-logs", "soon"}), kExitUsage);
+  EXPECT_THAT(Err(), HasSubstr("--keep-logs: `soon` is not a duration"));
   EXPECT_EQ(Run({"workspace", "update", "--share-runs", "maybe"}), kExitUsage);
   EXPECT_EQ(update_.update_mask().paths_size(), 0);
 }

@@ -186,7 +186,10 @@ void RunService::Create(const Identity& caller, const ValidRun& valid,
   core_.create_batcher->Submit(
       std::move(run), [this, caller, name = valid.name, model = valid.spec.register_to(), response,
                        done](absl::StatusOr<Admission> admission) {
-        core_.dispatcher->Wake();
+        if (admission.ok() && admission->outcome == Admission::Outcome::kAdmitted) {
+          core_.RunChanged(admission->run_id, /*desired_changed=*/false);
+          core_.QueueChanged();
+        }
         // Reading the run blocks, and this is the batcher's thread.
         const bool accepted = core_.call.executor->Submit(
             [this, caller, name, model, response, done, admission = std::move(admission)] {

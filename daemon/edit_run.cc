@@ -69,8 +69,8 @@ absl::Status Update(const ServiceCore& core, const Identity& caller,
   FT_ASSIGN_OR_RETURN(const RunEdit edit, EditOf(request, caller));
   FT_ASSIGN_OR_RETURN(const int64_t run_id, FindOwnRun(core, caller, request.run().name()));
   FT_RETURN_IF_ERROR(core.edits->UpdateRun(run_id, request.run().etag(), edit));
-  core.hub->Wake(run_id, RunHub::Change::kEvents);
-  core.dispatcher->Wake();
+  core.RunChanged(run_id, /*desired_changed=*/false);
+  core.QueueChanged();
   FT_ASSIGN_OR_RETURN(*response, ReadRun(core, run_id));
   return absl::OkStatus();
 }

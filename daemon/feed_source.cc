@@ -47,8 +47,7 @@ class FeedSource final : public StreamSource {
     if (piece.frames.empty() && !bookmark && !piece.more && !says_so) return next;
     v1::WatchEventsResponse rest;
     rest.set_caught_up(!piece.more);
-    rest.set_cursor(
-        MakePageToken(core_.page_token_key, scope_, {place_.position, place_.run_id, place_.seq}));
+    rest.set_cursor(CursorOf(place_));
     next.bytes = MakeMessage(piece.frames, piece.frames.size(), rest.SerializeAsString());
     next.empty = false;
     return next;
@@ -86,7 +85,8 @@ class FeedSource final : public StreamSource {
       place_ = end;
       return absl::OkStatus();
     }
-    const auto at = ReadPageToken(core_.page_token_key, scope_, request_.cursor(), 3);
+    auto at = ReadPageToken(core_.page_token_key, scope_, request_.cursor(), 3);
+    if (!at.ok()) at = ReadPageToken(core_.page_token_key, scope_, request_.cursor(), 4);
     if (!at.ok()) {
       return InvalidArgument({{"cursor",
                                "is not from a stream of yours with these filters: give those it "
@@ -94,6 +94,7 @@ class FeedSource final : public StreamSource {
                                "BAD_CURSOR"}});
     }
     place_ = {(*at)[0], (*at)[1], (*at)[2]};
+    known_dropped_ = at->size() == 4 ? at->back() : 0;
     if (end < place_) {
       return MakeError(absl::StatusCode::kOutOfRange, "CURSOR_AHEAD",
                        "cursor: is beyond everything that is here");
@@ -101,9 +102,27 @@ class FeedSource final : public StreamSource {
     return absl::OkStatus();
   }
 
+  std::string CursorOf(const FeedPlace& place) const {
+    std::vector<int64_t> at = {place.position, place.run_id, place.seq};
+    // Needed only where something may be missing.
+    const int64_t dropped = known_dropped_.value_or(0);
+    if (place.position <= dropped) at.push_back(dropped);
+    return MakePageToken(core_.page_token_key, scope_, at);
+  }
+
+  // Nobody is led past what was dropped without being told.
+  absl::Status CheckDropped(int64_t dropped) {
+    if (!known_dropped_.has_value()) known_dropped_ = dropped;
+    if (place_.position > dropped || *known_dropped_ >= dropped) return absl::OkStatus();
+    known_dropped_ = dropped;
+    return CursorExpired("cursor: events behind it are past their retention and were dropped",
+                         "earliest_cursor", CursorOf(place_));
+  }
+
   absl::StatusOr<FeedTail::Piece> ReadLog() {
     FT_ASSIGN_OR_RETURN(const FeedPage page,
                         core_.feed->Read(place_, &filter_, kMaxEventsPerMessage));
+    FT_RETURN_IF_ERROR(CheckDropped(page.dropped));
     FeedTail::Piece piece{{}, page.end, page.more};
     for (const FeedEntry& entry : page.entries) {
       piece.frames.push_back(MakeFrame(entry.event, RunName(entry.workspace, entry.run_name)));
@@ -124,6 +143,9 @@ class FeedSource final : public StreamSource {
   std::string scope_;
   int64_t follower_ = 0;
   FeedPlace place_;
+  // Up to where whoever reads knows that events were dropped; nothing before the first look of who
+  // begins at the beginning, and reads what there is.
+  std::optional<int64_t> known_dropped_;
   bool had_more_ = false;
 };
 

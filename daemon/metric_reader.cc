@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "artifacts/attempt_files.h"
 #include "base/status.h"
 
 namespace finetuned {
@@ -13,7 +14,7 @@ constexpr size_t kHeadBytes = kMaxFrameBytes + 8;
 }  // namespace
 
 std::string MetricReader::PathOf(int64_t epoch) const {
-  return absl::StrCat(folder_, "/attempts/", epoch, "/metrics");
+  return absl::StrCat(folder_, "/attempts/", epoch, "/", kMetricFileName);
 }
 
 absl::StatusOr<std::optional<ArtifactFile>> MetricReader::OpenFile(int64_t epoch) const {

@@ -199,7 +199,7 @@ class MetricSource final : public StreamSource {
     return std::min<size_t>(request_.max_points(), kMaxThinnedPoints / series);
   }
 
-  NextMessage Message(v1::ReadMetricsResponse& response, bool bookmark) {
+  absl::StatusOr<NextMessage> Message(v1::ReadMetricsResponse& response, bool bookmark) {
     NextMessage next;
     const bool all = caught_up_ && !thins_out();
     next.more = !all;
@@ -207,6 +207,9 @@ class MetricSource final : public StreamSource {
     next.last = all && (ended_ || !request_.follow());
     // That everything has been sent is said once.
     const bool says_so = all && !said_caught_up_;
+    if (says_so && reader_->incomplete()) {
+      FT_RETURN_IF_ERROR(CheckRetention(core_, RetainedFiles::kMetrics, run_id_));
+    }
     said_caught_up_ = all;
     if (response.series_size() == 0 && !bookmark && !next.last && !says_so) return next;
     const MetricPlace& place = reader_->place();

@@ -48,6 +48,10 @@ Metrics::Metrics()
                                    .Name("finetuned_certificate_expire_time_seconds")
                                    .Help("When the certificate in use expires, in Unix time.")
                                    .Register(*registry_)),
+      retention_overdue_(BuildGauge()
+                             .Name("finetuned_retention_overdue_seconds")
+                             .Help("How long files past their retention have not been deleted.")
+                             .Register(*registry_)),
       quota_rejections_(
           BuildCounter()
               .Name("finetuned_quota_rejections_total")
@@ -85,7 +89,12 @@ Metrics::Metrics()
                              .Name("finetuned_database_writable")
                              .Help("Whether the last write-capable check of Postgres passed.")
                              .Register(*registry_)
-                             .Add({})) {
+                             .Add({})),
+      listening_(BuildGauge()
+                     .Name("finetuned_listening")
+                     .Help("Whether the notifications of other daemons are heard.")
+                     .Register(*registry_)
+                     .Add({})) {
   BuildGauge()
       .Name("finetuned_build_info")
       .Help("Version of this daemon; always 1.")
@@ -115,6 +124,10 @@ void Metrics::LeaseLost(const char* cause) { leases_lost_.Add({{"cause", cause}}
 
 void Metrics::SetCertificateExpireTime(absl::Time time) {
   certificate_expire_time_.Add({}).Set(static_cast<double>(absl::ToUnixSeconds(time)));
+}
+
+void Metrics::SetRetentionOverdue(const char* what, absl::Duration overdue) {
+  retention_overdue_.Add({{"what", what}}).Set(absl::ToDoubleSeconds(overdue));
 }
 
 void Metrics::SetActiveRuns(const std::map<RunState, int64_t>& counts) {

@@ -40,6 +40,9 @@ class Metrics final : public DatabaseObserver {
   }
   void SetMiscountedOwners(int count) { miscounted_owners_.Set(count); }
   void SetCertificateExpireTime(absl::Time time);
+  // `what`: logs or metrics.
+  void SetRetentionOverdue(const char* what, absl::Duration overdue);
+  void SetListening(bool listening) { listening_.Set(listening ? 1 : 0); }
   void SetDatabaseWritable(bool writable) { database_writable_.Set(writable ? 1 : 0); }
 
   void TransactionEnded(const char* name, absl::Duration duration, bool ok) override;
@@ -53,6 +56,7 @@ class Metrics final : public DatabaseObserver {
   prometheus::Family<prometheus::Counter>& leases_lost_;
   prometheus::Family<prometheus::Gauge>& runs_;
   prometheus::Family<prometheus::Gauge>& certificate_expire_time_;
+  prometheus::Family<prometheus::Gauge>& retention_overdue_;
   prometheus::Counter& quota_rejections_;
   prometheus::Counter& events_stored_;
   prometheus::Histogram& queue_wait_;
@@ -60,6 +64,7 @@ class Metrics final : public DatabaseObserver {
   prometheus::Gauge& miscounted_owners_;
   prometheus::Gauge& quarantined_workers_;
   prometheus::Gauge& database_writable_;
+  prometheus::Gauge& listening_;
 };
 
 }  // namespace finetuned

@@ -9,8 +9,9 @@
 
 namespace finetuned {
 
-// Runs a function again and again on a thread of its own. Start returns when the thread runs; Stop
-// returns when it has ended, may be called twice, and before Start.
+// Runs a function again and again on a thread of its own, at once where it is triggered. Start
+// returns when the thread runs; Stop returns when it has ended, may be called twice, and before
+// Start.
 class Periodic {
  public:
   Periodic(absl::Duration interval, std::function<void()> body)
@@ -32,13 +33,21 @@ class Periodic {
     if (thread_.joinable()) thread_.join();
   }
 
+  // Has it run without waiting for the interval. From any thread.
+  void Trigger() {
+    MutexLock lock(mutex_);
+    triggered_ = true;
+    changed_.NotifyAll();
+  }
+
  private:
   void Loop() {
     for (;;) {
       body_();
       MutexLock lock(mutex_);
-      if (!stopping_) changed_.WaitFor(mutex_, interval_);
+      if (!stopping_ && !triggered_) changed_.WaitFor(mutex_, interval_);
       if (stopping_) return;
+      triggered_ = false;
     }
   }
 
@@ -49,6 +58,7 @@ class Periodic {
   Mutex mutex_;
   CondVar changed_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  bool triggered_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace finetuned

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "artifacts/artifact_store.h"
+#include "artifacts/attempt_files.h"
 #include "base/time.h"
 #include "daemon/artifact_service.h"
 #include "daemon/checker.h"
@@ -64,14 +65,16 @@ absl::Status ReadLog(const ServiceCore& core, const Identity& caller,
                 absl::StrCat("attempt ", attempt, " of this run has no log yet"));
   if (attempt < 1 || attempt > run.attempt()) return none;
   const char* file =
-      request.stream() == v1::ReadRunLogRequest::STDOUT ? "stdout.log" : "stderr.log";
+      request.stream() == v1::ReadRunLogRequest::STDOUT ? kStdoutLogName : kStderrLogName;
   const int max_bytes =
       request.max_bytes() == 0 ? kDefaultLogBytes : std::min(request.max_bytes(), kMaxLogBytes);
   const ArtifactStore artifacts(core.artifact_root);
   const std::string path = absl::StrCat(run.artifact_path(), "/attempts/", attempt, "/", file);
   const auto head = artifacts.Head(path);
   if (!head.ok()) {
-    return absl::IsNotFound(head.status()) ? none : ArtifactError(head.status(), {"", file});
+    if (!absl::IsNotFound(head.status())) return ArtifactError(head.status(), {"", file});
+    FT_RETURN_IF_ERROR(CheckRetention(core, RetainedFiles::kLogs, run_id));
+    return none;
   }
   const int64_t offset = request.offset() >= 0
                              ? std::min(request.offset(), head->size_bytes)
@@ -113,6 +116,16 @@ absl::StatusOr<v1::Run> ReadRun(const ServiceCore& core, int64_t run_id) {
   return proto;
 }
 
+absl::Status CheckRetention(const ServiceCore& core, RetainedFiles files, int64_t run_id) {
+  FT_ASSIGN_OR_RETURN(const bool past, core.retention->IsPast(files, run_id));
+  if (!past) return absl::OkStatus();
+  const char* what = files == RetainedFiles::kLogs ? "logs" : "metrics";
+  return MakeError(absl::StatusCode::kNotFound, "PAST_RETENTION",
+                   absl::StrCat("name: the ", what,
+                                " of this run are past the retention of its workspace and were "
+                                "deleted"));
+}
+
 grpc::ServerUnaryReactor* RunService::GetRun(grpc::CallbackServerContext* context,
                                              const v1::GetRunRequest* request, v1::Run* response) {
   return HandleUnary(core_.call, context, Method("GetRun"),
@@ -145,6 +158,9 @@ grpc::ServerUnaryReactor* RunService::ListRunEvents(grpc::CallbackServerContext*
         if (!cursor.ok()) return done(cursor);
         const auto events = core_.reader->ListEvents(*run_id, request->after_seq(), *page_size);
         if (!events.ok()) return done(events.status());
+        if (events->empty() && request->after_seq() < last_seq) {
+          return done(RunEventsDropped(last_seq));
+        }
         AddEvents(*events, response->mutable_events());
         response->set_last_seq(last_seq);
         done(absl::OkStatus());

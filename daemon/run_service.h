@@ -107,4 +107,8 @@ absl::StatusOr<int64_t> FindOwnRun(const ServiceCore& core, const Identity& call
 // A run as it is now, with the reason of its waiting.
 absl::StatusOr<v1::Run> ReadRun(const ServiceCore& core, int64_t run_id);
 
+// Of files of the run that are not there: NOT_FOUND `PAST_RETENTION` where they may have been
+// deleted.
+absl::Status CheckRetention(const ServiceCore& core, RetainedFiles files, int64_t run_id);
+
 }  // namespace finetuned

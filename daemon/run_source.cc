@@ -39,6 +39,7 @@ class RunSource final : public StreamSource {
     FT_ASSIGN_OR_RETURN(const auto marks, core_.reader->Watch({run_id_}));
     const RunMark mark = marks.at(run_id_);
     FT_RETURN_IF_ERROR(CheckCursor(request_.after_seq(), mark.last_seq));
+    stored_ = mark.last_seq;
     if (request_.from_now()) last_sent_ = mark.last_seq;
     ended_ = IsTerminal(mark.state) && last_sent_ == mark.last_seq;
     follower_ = core_.run_tails->Follow(run_id_, std::move(wake));
@@ -62,6 +63,7 @@ class RunSource final : public StreamSource {
     } else {
       FT_ASSIGN_OR_RETURN(const std::vector<Event> events,
                           core_.reader->ListEvents(run_id_, last_sent_, kMaxEventsPerMessage));
+      if (events.empty() && last_sent_ < stored_) return RunEventsDropped(stored_);
       frames = MakeFrames(events);
       count = CountForMessage(frames);
       more = count < frames.size() || events.size() == size_t{kMaxEventsPerMessage};
@@ -115,6 +117,8 @@ class RunSource final : public StreamSource {
   int64_t run_id_ = 0;
   int64_t follower_ = 0;
   int64_t last_sent_;
+  // The newest event when the stream began.
+  int64_t stored_ = 0;
   // Only these; all where there is none.
   std::vector<EventType> types_;
   bool had_more_ = false;

@@ -20,6 +20,7 @@
 #include "daemon/metrics_listener.h"
 #include "daemon/model_service.h"
 #include "daemon/periodic.h"
+#include "daemon/retention.h"
 #include "daemon/run_service.h"
 #include "daemon/worker_messages.h"
 #include "daemon/worker_service.h"
@@ -42,6 +43,7 @@ constexpr absl::Duration kReadinessInterval = absl::Seconds(2);
 constexpr absl::Duration kGaugeInterval = absl::Seconds(10);
 constexpr absl::Duration kCertificateInterval = absl::Seconds(5);
 constexpr absl::Duration kHousekeepingInterval = absl::Minutes(1);
+constexpr absl::Duration kRetentionInterval = absl::Minutes(5);
 // How long a request_id is remembered.
 constexpr absl::Duration kRequestIdAge = absl::Hours(24);
 std::string WithPort(const std::string& address, int port) {
@@ -82,6 +84,8 @@ struct Server::State {
         listing(read_pool.get()),
         registry(read_pool.get()),
         edits(change_pool.get()),
+        retention(read_pool.get()),
+        loop_retention(loop_pool.get()),
         admission(create_pool.get(), QuotaLimitsOf(config)),
         change_admission(change_pool.get(), QuotaLimitsOf(config)),
         loop_admission(loop_pool.get(), QuotaLimitsOf(config)),
@@ -108,6 +112,8 @@ struct Server::State {
         feed_tail(&hub, &executor, &feed),
         metric_lengths(&reader),
         dispatcher(&dispatch_leases, &RealClock::Get()),
+        notifier({config.database_url(), [this](Notifier::Topic topic) { Hear(topic); },
+                  [this](bool listening) { metrics.SetListening(listening); }}),
         create_batcher(BatchOptions<NewRun, Admission>("create"),
                        [this](const auto& items) { return admission.Admit(items); }),
         report_batcher(OnePerRun(BatchOptions<ReportItem, ReportResult>("report")),
@@ -127,7 +133,8 @@ struct Server::State {
         readiness_loop(kReadinessInterval, [this] { CheckReadiness(); }),
         gauge_loop(kGaugeInterval, [this] { UpdateGauges(); }),
         housekeeping_loop(kHousekeepingInterval, [this] { KeepHouse(); }),
-        certificate_loop(kCertificateInterval, [this] { RefreshCertificates(); }) {}
+        certificate_loop(kCertificateInterval, [this] { RefreshCertificates(); }),
+        retention_loop(kRetentionInterval, [this] { Retain(); }) {}
 
   template <typename Item, typename Result>
   typename Batcher<Item, Result>::Options BatchOptions(const std::string& kind) {
@@ -162,10 +169,13 @@ struct Server::State {
   absl::Status StartListening();
   void StartLoops();
   void Stop();
+  // Another daemon has committed something.
+  void Hear(Notifier::Topic topic);
   void Reap();
   void CheckReadiness();
   void UpdateGauges();
   void KeepHouse();
+  void Retain();
   void RefreshCertificates();
   void SetServing(bool serving);
 
@@ -179,6 +189,7 @@ struct Server::State {
   Listing listing;
   Registry registry;
   EditStore edits;
+  RetentionStore retention, loop_retention;
   AdmissionStore admission, change_admission, loop_admission;
   LeaseStore renewals, dispatch_leases, worker_leases, session_leases;
   QuarantineStore loop_quarantine;
@@ -193,6 +204,7 @@ struct Server::State {
   FeedTail feed_tail;
   MetricLengths metric_lengths;
   Dispatcher dispatcher;
+  Notifier notifier;
   // The same but for who waits where.
   ServiceCore core, worker_core, session_core;
   Batcher<NewRun, Admission> create_batcher;
@@ -210,7 +222,8 @@ struct Server::State {
   std::unique_ptr<grpc::Server> user_server, worker_server;
   int user_port = 0, worker_port = 0;
   // Last, so that they end first.
-  Periodic hub_loop, reap_loop, readiness_loop, gauge_loop, housekeeping_loop, certificate_loop;
+  Periodic hub_loop, reap_loop, readiness_loop, gauge_loop, housekeeping_loop, certificate_loop,
+      retention_loop;
   bool stopped = false;
 };
 
@@ -245,12 +258,14 @@ absl::Status Server::State::Build() {
   core.metric_lengths = &metric_lengths;
   core.feed = &feed;
   core.dispatcher = &dispatcher;
+  core.notifier = &notifier;
   core.leases = &session_leases;
   core.transitions = &changes;
   core.reader = &reader;
   core.listing = &listing;
   core.registry = &registry;
   core.edits = &edits;
+  core.retention = &retention;
   core.admission = &change_admission;
   core.create_batcher = &create_batcher;
   core.report_batcher = &report_batcher;
@@ -312,10 +327,12 @@ void Server::State::StartLoops() {
   renew_batcher.Start();
   complete_batcher.Start();
   dispatcher.Start();
+  notifier.Start();
   hub_loop.Start();
   reap_loop.Start();
   gauge_loop.Start();
   housekeeping_loop.Start();
+  retention_loop.Start();
   if (certificates != nullptr) certificate_loop.Start();
 }
 
@@ -339,10 +356,12 @@ void Server::State::Stop() {
       absl::ToChronoMilliseconds(FromProtoDuration(config.shutdown_grace_duration()));
   if (worker_server != nullptr) worker_server->Shutdown(deadline);
   if (user_server != nullptr) user_server->Shutdown(deadline);
+  notifier.Stop();
   hub_loop.Stop();
   reap_loop.Stop();
   gauge_loop.Stop();
   housekeeping_loop.Stop();
+  retention_loop.Stop();
   certificate_loop.Stop();
   create_batcher.Stop();
   report_batcher.Stop();
@@ -357,6 +376,14 @@ void Server::State::Stop() {
   worker_server.reset();
   metrics_listener.reset();
   Log(LogLevel::kInfo, "stopped");
+}
+
+void Server::State::Hear(Notifier::Topic topic) {
+  if (topic == Notifier::kQueue) {
+    dispatcher.Wake();
+  } else {
+    hub_loop.Trigger();
+  }
 }
 
 // Expired leases are taken away one by one, each decided again under its row's lock; any number of
@@ -375,7 +402,7 @@ void Server::State::Reap() {
     core.RunMoved(attempt.run_id, (*lost)->from, (*lost)->to, true);
   }
   const auto released = loop_admission.ReleaseRuns();
-  if (released.ok() && *released > 0) dispatcher.Wake();
+  if (released.ok() && *released > 0) core.QueueChanged();
   const auto overdue = loop_leases.FindOverdue();
   if (!overdue.ok()) return;
   for (const int64_t run_id : *overdue) {
@@ -411,11 +438,23 @@ void Server::State::KeepHouse() {
   const auto wrong = loop_admission.CountWrongCounters();
   if (wrong.ok()) metrics.SetMiscountedOwners(*wrong);
   const auto stranded = loop_admission.ReleaseStrandedRuns();
-  if (stranded.ok() && *stranded > 0) dispatcher.Wake();
+  if (stranded.ok() && *stranded > 0) core.QueueChanged();
   IdentityStore keeper(loop_pool.get());
   for (const absl::Status& status :
        {loop_admission.DeleteOldRequests(kRequestIdAge), keeper.EnsureEventPartitions()}) {
     if (!status.ok()) Log(LogLevel::kWarning, "housekeeping failed", {{"error", status}});
+  }
+}
+
+void Server::State::Retain() {
+  const absl::Status retired = RetireEvents(&loop_retention);
+  if (!retired.ok()) {
+    Log(LogLevel::kInfo, "events past their retention are dropped later", {{"reason", retired}});
+  }
+  for (const auto& [kind, what] :
+       {std::pair(RetainedFiles::kLogs, "logs"), std::pair(RetainedFiles::kMetrics, "metrics")}) {
+    const auto overdue = loop_retention.Overdue(kind);
+    if (overdue.ok()) metrics.SetRetentionOverdue(what, *overdue);
   }
 }
 

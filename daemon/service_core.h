@@ -15,8 +15,10 @@
 #include "db/identity.h"
 #include "db/leases.h"
 #include "db/listing.h"
+#include "db/notifier.h"
 #include "db/reads.h"
 #include "db/registry.h"
+#include "db/retention.h"
 #include "db/transitions.h"
 #include "queue/lease.h"
 
@@ -39,6 +41,8 @@ struct ServiceCore {
   FeedTail* feed_tail = nullptr;
   MetricLengths* metric_lengths = nullptr;
   Dispatcher* dispatcher = nullptr;
+  // To the other daemons.
+  Notifier* notifier = nullptr;
 
   LeaseStore* leases = nullptr;
   TransitionStore* transitions = nullptr;
@@ -46,6 +50,7 @@ struct ServiceCore {
   Feed* feed = nullptr;
   Listing* listing = nullptr;
   Registry* registry = nullptr;
+  RetentionStore* retention = nullptr;
   EditStore* edits = nullptr;
   // For runs that are admitted again.
   AdmissionStore* admission = nullptr;
@@ -66,10 +71,23 @@ struct ServiceCore {
   // What follows when runs have moved: counted, and those who follow are woken.
   void RunMoved(int64_t run_id, RunState from, RunState to, bool desired_changed) const {
     if (from != to) metrics->RunMoved(Name(from), to);
+    RunChanged(run_id, desired_changed);
+    // It is queued again, or has let another run of its owner into the queue.
+    if (to == RunState::kPending || !IsActive(to)) QueueChanged();
+  }
+
+  // A run has new events; and something else is wanted of its attempt, where that has changed. Who
+  // follows it is woken, here and at the other daemons.
+  void RunChanged(int64_t run_id, bool desired_changed) const {
     hub->Wake(run_id, RunHub::Change::kEvents);
     if (desired_changed) hub->Wake(run_id, RunHub::Change::kDesired);
-    // It is queued again, or has let another run of its owner into the queue.
-    if (to == RunState::kPending || !IsActive(to)) dispatcher->Wake();
+    notifier->Notify(Notifier::kRuns);
+  }
+
+  // Something was queued. Workers that wait are woken, here and at the other daemons.
+  void QueueChanged() const {
+    dispatcher->Wake();
+    notifier->Notify(Notifier::kQueue);
   }
 };
 

@@ -22,6 +22,19 @@ absl::Status CheckCursor(int64_t after_seq, int64_t last_seq) {
   return absl::OkStatus();
 }
 
+absl::Status CursorExpired(const std::string& message, const std::string& key,
+                           const std::string& earliest) {
+  return MakeError(absl::StatusCode::kOutOfRange, "CURSOR_EXPIRED", message, {{key, earliest}});
+}
+
+absl::Status RunEventsDropped(int64_t last_seq) {
+  return CursorExpired(
+      absl::StrCat("after_seq: the events of this run, up to number ", last_seq,
+                   ", are past the retention of its workspace and were dropped; how it ended is "
+                   "with the run itself"),
+      "earliest_seq", absl::StrCat(last_seq + 1));
+}
+
 grpc::ServerWriteReactor<grpc::ByteBuffer>* StartWatch(
     const ServiceCore& core, StreamLimits* limits, grpc::CallbackServerContext* context,
     const google::protobuf::MethodDescriptor* method, const grpc::ByteBuffer& request) {

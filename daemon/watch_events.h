@@ -22,6 +22,13 @@ inline constexpr int64_t kAnySeq = std::numeric_limits<int64_t>::max();
 // beyond the newest event.
 absl::Status CheckCursor(int64_t after_seq, int64_t last_seq);
 
+// OUT_OF_RANGE `CURSOR_EXPIRED`: what comes next was dropped. `key` says in the error's metadata
+// where reading can go on.
+absl::Status CursorExpired(const std::string& message, const std::string& key,
+                           const std::string& earliest);
+// The same for a run, all of whose events go at once; `last_seq` is its newest.
+absl::Status RunEventsDropped(int64_t last_seq);
+
 // Serves a stream of WatchEvents.
 grpc::ServerWriteReactor<grpc::ByteBuffer>* StartWatch(
     const ServiceCore& core, StreamLimits* limits, grpc::CallbackServerContext* context,

@@ -52,7 +52,7 @@ absl::Status Drain(const ServiceCore& core, const Identity& caller,
     Log(LogLevel::kInfo, request.undo() ? "worker back in use" : "worker drained",
         {{"worker", request.name()}, {"by", caller.email}, {"stop_runs", request.stop_runs()}});
   }
-  if (request.undo()) core.dispatcher->Wake();
+  if (request.undo()) core.QueueChanged();
   if (known && request.stop_runs()) {
     // What it got before it was drained; nothing new comes.
     FT_ASSIGN_OR_RETURN(const auto attempts, core.reader->AttemptsOfWorker(request.name()));

@@ -14,6 +14,7 @@
 #include "base/time.h"
 #include "daemon/gather.h"
 #include "daemon/held_renewal.h"
+#include "daemon/retention.h"
 #include "daemon/run_view.h"
 #include "daemon/text.h"
 #include "daemon/worker_messages.h"
@@ -347,6 +348,15 @@ grpc::ServerUnaryReactor* WorkerService::CompleteAttempts(
               std::move(completion), Gather<CompletionResult>::At(gather, static_cast<size_t>(i)));
         }
       });
+}
+
+grpc::ServerUnaryReactor* WorkerService::SweepFiles(grpc::CallbackServerContext* context,
+                                                    const v1::SweepFilesRequest* request,
+                                                    v1::SweepFilesResponse* response) {
+  return HandleUnary(core_.call, context, Method("SweepFiles"),
+                     [=](const Identity&, const Done& done) {
+                       done(finetuned::SweepFiles(core_, *request, response));
+                     });
 }
 
 }  // namespace finetuned

@@ -30,6 +30,9 @@ class WorkerService final : public v1::WorkerService::CallbackService {
   grpc::ServerUnaryReactor* CompleteAttempts(grpc::CallbackServerContext* context,
                                              const v1::CompleteAttemptsRequest* request,
                                              v1::CompleteAttemptsResponse* response) override;
+  grpc::ServerUnaryReactor* SweepFiles(grpc::CallbackServerContext* context,
+                                       const v1::SweepFilesRequest* request,
+                                       v1::SweepFilesResponse* response) override;
 
  private:
   const ServiceCore& core_;

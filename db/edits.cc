@@ -71,15 +71,21 @@ absl::StatusOr<StoredWorkspace> EditStore::GetWorkspace(int64_t workspace_id) {
   StoredWorkspace workspace;
   FT_RETURN_IF_ERROR(pool_.Read("get_workspace", [&](pqxx::transaction_base& tx) {
     const auto row = tx.exec_prepared1(kGetWorkspace.name, workspace_id);
-    workspace = {row["name"].c_str(), row["share_runs"].as<bool>(), TimeOf(row["create_time"])};
+    workspace = {row["name"].c_str(),
+                 row["share_runs"].as<bool>(),
+                 TimeOf(row["create_time"]),
+                 row["event_seconds"].as<int64_t>(),
+                 row["metric_seconds"].as<int64_t>(),
+                 row["log_seconds"].as<int64_t>()};
     return absl::OkStatus();
   }));
   return workspace;
 }
 
-absl::Status EditStore::ShareRuns(int64_t workspace_id, bool share_runs) {
-  return pool_.Transact("share_runs", [&](pqxx::transaction_base& tx) {
-    tx.exec_prepared(kShareRuns.name, workspace_id, share_runs);
+absl::Status EditStore::UpdateWorkspace(int64_t workspace_id, const WorkspaceEdit& edit) {
+  return pool_.Transact("update_workspace", [&](pqxx::transaction_base& tx) {
+    tx.exec_prepared(kUpdateWorkspace.name, workspace_id, edit.share_runs, edit.event_seconds,
+                     edit.metric_seconds, edit.log_seconds);
     return absl::OkStatus();
   });
 }

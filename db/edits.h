@@ -18,6 +18,18 @@ struct StoredWorkspace {
   std::string name;
   bool share_runs = false;
   absl::Time create_time;
+  // How long events, metrics and logs are kept after a run's end; 0 for good.
+  int64_t event_seconds = 0;
+  int64_t metric_seconds = 0;
+  int64_t log_seconds = 0;
+};
+
+// What is not given stays.
+struct WorkspaceEdit {
+  std::optional<bool> share_runs;
+  std::optional<int64_t> event_seconds;
+  std::optional<int64_t> metric_seconds;
+  std::optional<int64_t> log_seconds;
 };
 
 class EditStore {
@@ -31,7 +43,7 @@ class EditStore {
   absl::Status DeleteRun(int64_t run_id, const std::string& etag);
 
   absl::StatusOr<StoredWorkspace> GetWorkspace(int64_t workspace_id);
-  absl::Status ShareRuns(int64_t workspace_id, bool share_runs);
+  absl::Status UpdateWorkspace(int64_t workspace_id, const WorkspaceEdit& edit);
 
  private:
   Pool& pool_;

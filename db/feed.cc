@@ -67,6 +67,7 @@ absl::StatusOr<FeedPage> Feed::Read(const FeedPlace& after, const FeedFilter* fi
     int read = 0;
     for (const auto& row : rows) {
       page.end = {row["horizon"].as<int64_t>(), 0, 0};
+      page.dropped = row["feed_dropped"].as<int64_t>();
       if (row["feed_pos"].is_null()) continue;
       ++read;
       const FeedPlace place{row["feed_pos"].as<int64_t>(), row["run_id"].as<int64_t>(),

@@ -60,6 +60,8 @@ struct FeedPage {
   FeedPlace end;
   // Whether there is more.
   bool more = false;
+  // Events up to this position may have been dropped.
+  int64_t dropped = 0;
 };
 
 // Safe for concurrent use.

@@ -17,6 +17,6 @@ begin
     grant delete on run_queue, leases, create_requests, checkpoints to finetuned_daemon;
     grant update (reap_time, feed_base) on installation to finetuned_daemon;
     grant usage, select on all sequences in schema public to finetuned_daemon;
-    grant execute on function ensure_event_partitions(), feed_position() to finetuned_daemon;
+    grant execute on function ensure_event_partitions(), retire_event_partition(), feed_position() to finetuned_daemon;
   end if;
 end $$;

@@ -2,35 +2,18 @@
 
 #include <pqxx/pqxx>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/logging.h"
 #include "base/status.h"
 #include "db/error.h"
+#include "db/liveness.h"
 #include "db/queries.h"
 
 namespace finetuned {
 
 namespace {
-constexpr int kMaxTransactionTries = 5;
 
-// A server that is gone without a word is noticed within about ten seconds, asked or not. What the
-// operator says of it counts more.
-std::string WithLiveness(const std::string& url) {
-  static constexpr std::pair<const char*, const char*> kDefaults[] = {
-      {"keepalives_idle", "5"},
-      {"keepalives_interval", "2"},
-      {"keepalives_count", "3"},
-      {"tcp_user_timeout", "10000"}};
-  const bool is_uri = absl::StrContains(url, "://");
-  std::string result = url;
-  for (const auto& [name, value] : kDefaults) {
-    if (absl::StrContains(url, name)) continue;
-    const char* separator = !is_uri ? " " : absl::StrContains(result, '?') ? "&" : "?";
-    absl::StrAppend(&result, separator, name, "=", value);
-  }
-  return result;
-}
+constexpr int kMaxTransactionTries = 5;
 
 }  // namespace
 

@@ -64,7 +64,7 @@ declare
   part bigint;
 begin
   select coalesce(max(run_id), 0) into newest from public.runs;
-  for part in newest / width .. newest / width + 2 loop
+  for part in newest / width .. newest / width + 4 loop
     if to_regclass(format('public.run_events_%s', part)) is null then
       execute format('create table if not exists public.run_events_%s partition of public.run_events
                         for values from (%s) to (%s) with (fillfactor = 100)',
@@ -104,6 +104,57 @@ begin
   end if;
   return new;
 end $$;
+
+CREATE FUNCTION public.is_needed_event_partition(part bigint) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'public'
+    AS $$
+  select exists (
+    select from public.runs r join public.workspaces w using (workspace_id)
+    where r.run_id >= part * 100000 and r.run_id < (part + 1) * 100000
+      and (r.end_time is null or w.event_retention is null or r.end_time > clock_timestamp() - w.event_retention))
+$$;
+
+CREATE FUNCTION public.retire_event_partition() RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public'
+    SET lock_timeout TO '200ms'
+    AS $_$
+declare
+  width constant bigint := 100000;
+  newest bigint;
+  part bigint;
+begin
+  if not exists (select from public.workspaces where event_retention is not null) then
+    return false;
+  end if;
+  select last_value / width into newest from public.runs_run_id_seq;
+  if exists (select from (select create_time from public.runs where run_id >= newest * width order by run_id limit 1) first
+             where first.create_time < clock_timestamp() - interval '7 days') then
+    -- Numbers are given out under a lock that this one excludes.
+    lock table public.runs in share mode;
+    if (select last_value / width from public.runs_run_id_seq) = newest then
+      perform setval('public.runs_run_id_seq', (newest + 1) * width, false);
+    end if;
+    newest := newest + 1;
+  end if;
+  for part in
+    select substring(c.relname from '^run_events_(\d+)$')::bigint
+    from pg_inherits i join pg_class c on c.oid = i.inhrelid
+    where i.inhparent = 'public.run_events'::regclass order by 1
+  loop
+    exit when part >= newest;
+    continue when public.is_needed_event_partition(part);
+    -- What was made meanwhile is committed and seen now, and nothing more is.
+    lock table public.runs in share mode;
+    continue when public.is_needed_event_partition(part);
+    execute format('update public.installation set feed_dropped = greatest(feed_dropped,
+                      (select coalesce(max(feed_pos), 0) from public.run_events_%s))', part);
+    execute format('drop table public.run_events_%s', part);
+    return true;
+  end loop;
+  return false;
+end $_$;
 
 CREATE TABLE public.checkpoints (
     run_id bigint NOT NULL,
@@ -145,6 +196,7 @@ CREATE TABLE public.installation (
     page_token_key bytea NOT NULL,
     reap_time timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     feed_base bigint DEFAULT 0 NOT NULL,
+    feed_dropped bigint DEFAULT 0 NOT NULL,
     CONSTRAINT installation_only_row_check CHECK (only_row)
 );
 
@@ -272,6 +324,30 @@ CREATE TABLE public.run_events_1 (
 WITH (fillfactor='100');
 
 CREATE TABLE public.run_events_2 (
+    run_id bigint NOT NULL,
+    seq bigint NOT NULL,
+    event_time timestamp with time zone NOT NULL,
+    epoch bigint NOT NULL,
+    type public.event_type NOT NULL,
+    message text NOT NULL,
+    detail bytea NOT NULL,
+    feed_pos bigint DEFAULT public.feed_position() NOT NULL
+)
+WITH (fillfactor='100');
+
+CREATE TABLE public.run_events_3 (
+    run_id bigint NOT NULL,
+    seq bigint NOT NULL,
+    event_time timestamp with time zone NOT NULL,
+    epoch bigint NOT NULL,
+    type public.event_type NOT NULL,
+    message text NOT NULL,
+    detail bytea NOT NULL,
+    feed_pos bigint DEFAULT public.feed_position() NOT NULL
+)
+WITH (fillfactor='100');
+
+CREATE TABLE public.run_events_4 (
     run_id bigint NOT NULL,
     seq bigint NOT NULL,
     event_time timestamp with time zone NOT NULL,
@@ -433,7 +509,13 @@ CREATE TABLE public.workspaces (
     name text NOT NULL,
     share_runs boolean DEFAULT false NOT NULL,
     create_time timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT workspaces_name_check CHECK ((name ~ '^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$'::text))
+    event_retention interval,
+    metric_retention interval,
+    log_retention interval,
+    metrics_swept_time timestamp with time zone,
+    logs_swept_time timestamp with time zone,
+    CONSTRAINT workspaces_name_check CHECK ((name ~ '^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$'::text)),
+    CONSTRAINT workspaces_retention_check CHECK ((LEAST(event_retention, metric_retention, log_retention) >= '01:00:00'::interval))
 );
 
 ALTER TABLE public.workspaces ALTER COLUMN workspace_id ADD GENERATED ALWAYS AS IDENTITY (
@@ -450,6 +532,10 @@ ALTER TABLE ONLY public.run_events ATTACH PARTITION public.run_events_0 FOR VALU
 ALTER TABLE ONLY public.run_events ATTACH PARTITION public.run_events_1 FOR VALUES FROM ('100000') TO ('200000');
 
 ALTER TABLE ONLY public.run_events ATTACH PARTITION public.run_events_2 FOR VALUES FROM ('200000') TO ('300000');
+
+ALTER TABLE ONLY public.run_events ATTACH PARTITION public.run_events_3 FOR VALUES FROM ('300000') TO ('400000');
+
+ALTER TABLE ONLY public.run_events ATTACH PARTITION public.run_events_4 FOR VALUES FROM ('400000') TO ('500000');
 
 ALTER TABLE ONLY public.checkpoints
     ADD CONSTRAINT checkpoints_pkey PRIMARY KEY (run_id, name);
@@ -504,6 +590,12 @@ ALTER TABLE ONLY public.run_events_1
 
 ALTER TABLE ONLY public.run_events_2
     ADD CONSTRAINT run_events_2_pkey PRIMARY KEY (run_id, seq);
+
+ALTER TABLE ONLY public.run_events_3
+    ADD CONSTRAINT run_events_3_pkey PRIMARY KEY (run_id, seq);
+
+ALTER TABLE ONLY public.run_events_4
+    ADD CONSTRAINT run_events_4_pkey PRIMARY KEY (run_id, seq);
 
 ALTER TABLE ONLY public.run_queue
     ADD CONSTRAINT run_queue_pkey PRIMARY KEY (shape_id, priority, pos);
@@ -563,7 +655,13 @@ CREATE INDEX run_events_1_feed_pos_run_id_seq_idx ON public.run_events_1 USING b
 
 CREATE INDEX run_events_2_feed_pos_run_id_seq_idx ON public.run_events_2 USING btree (feed_pos, run_id, seq);
 
+CREATE INDEX run_events_3_feed_pos_run_id_seq_idx ON public.run_events_3 USING btree (feed_pos, run_id, seq);
+
+CREATE INDEX run_events_4_feed_pos_run_id_seq_idx ON public.run_events_4 USING btree (feed_pos, run_id, seq);
+
 CREATE INDEX runs_active_of_owner ON public.runs USING btree (owner_id) WHERE (state = ANY (ARRAY['PENDING'::public.run_state, 'QUEUED'::public.run_state, 'STARTING'::public.run_state, 'RUNNING'::public.run_state, 'TERMINATING'::public.run_state]));
+
+CREATE INDEX runs_ended_of_workspace ON public.runs USING btree (workspace_id, end_time) WHERE (end_time IS NOT NULL);
 
 CREATE INDEX runs_experiments_of_owner ON public.runs USING btree (owner_id, experiment_id);
 
@@ -596,6 +694,14 @@ ALTER INDEX public.run_events_pkey ATTACH PARTITION public.run_events_1_pkey;
 ALTER INDEX public.run_events_feed ATTACH PARTITION public.run_events_2_feed_pos_run_id_seq_idx;
 
 ALTER INDEX public.run_events_pkey ATTACH PARTITION public.run_events_2_pkey;
+
+ALTER INDEX public.run_events_feed ATTACH PARTITION public.run_events_3_feed_pos_run_id_seq_idx;
+
+ALTER INDEX public.run_events_pkey ATTACH PARTITION public.run_events_3_pkey;
+
+ALTER INDEX public.run_events_feed ATTACH PARTITION public.run_events_4_feed_pos_run_id_seq_idx;
+
+ALTER INDEX public.run_events_pkey ATTACH PARTITION public.run_events_4_pkey;
 
 CREATE TRIGGER guard_run_state BEFORE UPDATE ON public.runs FOR EACH ROW WHEN ((old.state IS DISTINCT FROM new.state)) EXECUTE FUNCTION public.guard_run_state();
 

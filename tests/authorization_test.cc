@@ -54,6 +54,7 @@ const std::map<std::string, Roles>& WhoMayCall() {
       {"WorkerService/RenewLeases", {"worker"}},
       {"WorkerService/ReportEvents", {"worker"}},
       {"WorkerService/CompleteAttempts", {"worker"}},
+      {"WorkerService/SweepFiles", {"worker"}},
   };
   return *roles;
 }

@@ -54,6 +54,7 @@ TEST(Plans, EveryListingUsesAnIndex) {
           "insert into model_versions (model_id, version, run_id, checkpoint, size_bytes, "
           "manifest_sha256) select (run_id + 2) / 3, 1 + (run_id + 2) % 3, run_id, 'c', 0, '' "
           "from runs where run_id <= 60000;"
+          "update workspaces set log_retention = '1 day', metric_retention = '1 day';"
           "analyze"));
   std::vector<Row> rows;
   for (const char* newest : {"true", "false"}) {
@@ -88,6 +89,11 @@ TEST(Plans, EveryListingUsesAnIndex) {
   rows.push_back({kReadFeed, "0, 7, 1, 100, null, null, '', '{}', '{}'"});
   rows.push_back({kWatchRuns, "'{1,2,3}'"});
   rows.push_back({kActiveRuns, "1"});
+  for (const char* metrics : {"true", "false"}) {
+    rows.push_back({kRunsPastRetention, absl::StrCat(metrics, ", 200")});
+    rows.push_back({kRetentionOverdue, metrics});
+  }
+  rows.push_back({kPastRetention, "7, true"});
   rows.push_back({kTakenName, "1, 'run-5'"});
   for (const Row& row : rows) {
     for (const char* mode : {"force_custom_plan", "force_generic_plan"}) {

@@ -11,6 +11,7 @@
 #include "base/uuid.h"
 #include "worker/capacity.h"
 #include "worker/process_engine.h"
+#include "worker/sweeper.h"
 
 namespace finetuned {
 namespace {
@@ -23,6 +24,7 @@ constexpr absl::Duration kOpenTimeout = absl::Seconds(15);
 constexpr absl::Duration kKillWait = absl::Seconds(30);
 constexpr absl::Duration kPublishWait = absl::Seconds(60);
 constexpr absl::Duration kReportWait = absl::Seconds(10);
+constexpr absl::Duration kSweepInterval = absl::Minutes(5);
 constexpr int kMaxLeasesPerCall = 64;
 
 // A refusal that trying again cannot change.
@@ -53,6 +55,7 @@ int Agent::Run() {
   std::thread session_thread([this] { SessionLoop(); });
   std::thread acquire_thread([this] { AcquireLoop(); });
   std::thread report_thread([this] { ReportLoop(); });
+  std::thread sweep_thread([this] { SweepLoop(); });
   bool stop = false;
   while (!stop && WaitUnlessFinished(kWatchInterval)) {
     WatchOnce();
@@ -64,6 +67,7 @@ int Agent::Run() {
   session_thread.join();
   acquire_thread.join();
   report_thread.join();
+  sweep_thread.join();
   int exit_code;
   {
     MutexLock lock(mutex_);
@@ -469,6 +473,43 @@ void Agent::ReportLoop() {
     }
     backoff.Reset();
     more = *forward;
+  }
+}
+
+// ---- What is past its retention.
+
+void Agent::SweepLoop() {
+  // Jittered, so that workers do not come all at once.
+  Backoff interval({kSweepInterval, kSweepInterval});
+  while (true) {
+    {
+      MutexLock lock(mutex_);
+      while (session_ == 0 && !finished_) changed_.WaitFor(mutex_, kWatchInterval);
+      if (finished_) return;
+    }
+    const absl::Status swept = Sweep();
+    // A daemon of the version before has nothing swept.
+    if (!swept.ok() && !absl::IsCancelled(swept) && !absl::IsUnimplemented(swept)) {
+      Log(LogLevel::kWarning, "what is past its retention is deleted later", {{"error", swept}});
+    }
+    if (!WaitUnlessFinished(interval.Next())) return;
+  }
+}
+
+absl::Status Agent::Sweep() {
+  v1::SweepFilesRequest request;
+  while (true) {
+    FT_ASSIGN_OR_RETURN(const v1::SweepFilesResponse response,
+                        client_->SweepFiles(request, kMaxCallTimeout));
+    if (response.artifact_paths().empty()) return absl::OkStatus();
+    FT_RETURN_IF_ERROR(DeleteSweptFiles(store_, response, [this] {
+      MutexLock lock(mutex_);
+      return !finished_;
+    }));
+    Log(LogLevel::kInfo, "files of runs were deleted: they were past their retention",
+        {{"what", v1::SweepFilesResponse::Files_Name(response.files())},
+         {"runs", response.artifact_paths_size()}});
+    request.set_receipt(response.receipt());
   }
 }
 

@@ -24,9 +24,9 @@
 
 namespace finetuned {
 
-// The node agent: one session with the daemon, and the attempts it holds. Three threads talk to the
-// daemon (session and renewals; acquisition; reports and ends), the caller's thread watches over
-// the right to run, each attempt has its own.
+// The node agent: one session with the daemon, and the attempts it holds. Four threads talk to the
+// daemon (session and renewals; acquisition; reports and ends; sweeping), the caller's thread
+// watches over the right to run, each attempt has its own.
 //
 // A daemon that cannot be reached stops nothing: every call is repeated, with jittered backoff,
 // until the lease term is over. The agent may be killed at any instant; the next one goes on from
@@ -69,11 +69,14 @@ class Agent {
   // Kills the trainer of an attempt that cannot be gone on with, and waits until it is gone.
   absl::Status KillTrainer(const AttemptDir& dir) const;
 
-  // The three threads.
+  // The four threads.
   void SessionLoop();
   void AcquireLoop();
   void ReportLoop();
+  void SweepLoop();
 
+  // Deletes what is past its retention, all that there is.
+  absl::Status Sweep();
   absl::Status OpenSession();
   void ApplySession(const v1::OpenSessionResponse& response, absl::Duration sent)
       ABSL_LOCKS_EXCLUDED(mutex_);

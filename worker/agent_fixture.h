@@ -134,6 +134,16 @@ class ScriptedDaemon final : public v1::WorkerService::Service {
     return grpc::Status::OK;
   }
 
+  grpc::Status SweepFiles(grpc::ServerContext*, const v1::SweepFilesRequest* request,
+                          v1::SweepFilesResponse* response) override {
+    MutexLock lock(mutex);
+    receipts.push_back(request->receipt());
+    if (sweeps.empty()) return grpc::Status::OK;
+    *response = sweeps.front();
+    sweeps.erase(sweeps.begin());
+    return grpc::Status::OK;
+  }
+
   static grpc::Status Superseded() {
     return ToGrpc(MakeError(absl::StatusCode::kFailedPrecondition, "SESSION_SUPERSEDED", "newer"));
   }
@@ -154,6 +164,9 @@ class ScriptedDaemon final : public v1::WorkerService::Service {
   std::map<AttemptKey, v1::Lease> held;
   std::map<AttemptKey, std::vector<v1::RunEvent>> reports;
   std::map<AttemptKey, v1::AttemptEnd> ends;
+  // Answers of SweepFiles, and what came with the calls.
+  std::vector<v1::SweepFilesResponse> sweeps;
+  std::vector<std::string> receipts;
 };
 
 class AgentTest : public ::testing::Test {

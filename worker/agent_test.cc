@@ -39,6 +39,27 @@ TEST_F(AgentTest, TheFinalWeightsAreCopiedToWhereTheyAreRegistered) {
   EXPECT_EQ(EndAgent(), Agent::kExitOk);
 }
 
+TEST_F(AgentTest, WhatIsPastItsRetentionIsDeletedAndSaidToBe) {
+  const std::string log = daemon_.root + "/runs/old/attempts/1/stdout.log";
+  ASSERT_TRUE(MakeDirectories(daemon_.root + "/runs/old/attempts/1").ok());
+  ASSERT_TRUE(WriteFileAtomically(log, "x").ok());
+  v1::SweepFilesResponse sweep;
+  sweep.set_files(v1::SweepFilesResponse::LOGS);
+  sweep.add_artifact_paths("runs/old");
+  sweep.set_receipt("r1");
+  {
+    MutexLock lock(daemon_.mutex);
+    daemon_.sweeps = {sweep};
+  }
+  StartAgent();
+  EXPECT_TRUE(Eventually([&] {
+    MutexLock lock(daemon_.mutex);
+    return daemon_.receipts == std::vector<std::string>{"", "r1"};
+  }));
+  EXPECT_FALSE(FileExists(log));
+  EXPECT_EQ(EndAgent(), Agent::kExitOk);
+}
+
 TEST_F(AgentTest, ACancelReachesTheTrainerThroughTheControlFileAndASignal) {
   Script(
       "trap 'cat $FINETUNED_CONTROL > control; exit 143' TERM; echo > ready; while :; do sleep "

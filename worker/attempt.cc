@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "artifacts/attempt_files.h"
 #include "artifacts/publish.h"
 #include "base/backoff.h"
 #include "base/logging.h"
@@ -469,7 +470,7 @@ void Attempt::ResetTail() {
   facts_ = journal_->facts();
   tail_.emplace(dir_.File("events.jsonl"), journal_->offset());
   limiter_ = ProgressLimiter();
-  metrics_.emplace(options_.store, AttemptPath("metrics"), dir_.File("events.jsonl"),
+  metrics_.emplace(options_.store, AttemptPath(kMetricFileName), dir_.File("events.jsonl"),
                    MetricLog::Position{facts_.metric_lines_bytes, facts_.metric_file_bytes});
 }
 

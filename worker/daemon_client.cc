@@ -149,7 +149,7 @@ void DaemonClient::Cancel(Kind kind) {
 void DaemonClient::CancelAll() {
   MutexLock lock(mutex_);
   for (const Kind kind :
-       {Kind::kOpen, Kind::kAcquire, Kind::kRenew, Kind::kReport, Kind::kComplete}) {
+       {Kind::kOpen, Kind::kAcquire, Kind::kRenew, Kind::kReport, Kind::kComplete, Kind::kSweep}) {
     ++cancels_[kind];
   }
   for (const auto& [kind, context] : calls_) context->TryCancel();
@@ -184,6 +184,12 @@ absl::StatusOr<v1::CompleteAttemptsResponse> DaemonClient::CompleteAttempts(
     const v1::CompleteAttemptsRequest& request, absl::Duration timeout) {
   return Call<v1::CompleteAttemptsRequest, v1::CompleteAttemptsResponse>(
       Kind::kComplete, connection_, &v1::WorkerService::Stub::CompleteAttempts, request, timeout);
+}
+
+absl::StatusOr<v1::SweepFilesResponse> DaemonClient::SweepFiles(
+    const v1::SweepFilesRequest& request, absl::Duration timeout) {
+  return Call<v1::SweepFilesRequest, v1::SweepFilesResponse>(
+      Kind::kSweep, connection_, &v1::WorkerService::Stub::SweepFiles, request, timeout);
 }
 
 }  // namespace finetuned

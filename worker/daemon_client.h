@@ -39,8 +39,10 @@ class DaemonClient {
                                                         absl::Duration timeout);
   absl::StatusOr<v1::CompleteAttemptsResponse> CompleteAttempts(
       const v1::CompleteAttemptsRequest& request, absl::Duration timeout);
+  absl::StatusOr<v1::SweepFilesResponse> SweepFiles(const v1::SweepFilesRequest& request,
+                                                    absl::Duration timeout);
 
-  enum class Kind { kOpen, kAcquire, kRenew, kReport, kComplete };
+  enum class Kind { kOpen, kAcquire, kRenew, kReport, kComplete, kSweep };
   // Ends the calls of a kind that are in flight.
   void Cancel(Kind kind) ABSL_LOCKS_EXCLUDED(mutex_);
   void CancelAll() ABSL_LOCKS_EXCLUDED(mutex_);

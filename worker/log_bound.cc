@@ -1,5 +1,6 @@
 #include "worker/log_bound.h"
 
+#include "artifacts/attempt_files.h"
 #include "base/logging.h"
 
 namespace finetuned {
@@ -7,7 +8,7 @@ namespace finetuned {
 void LogBound::Check(absl::Duration since_boot) {
   if (checked_ && since_boot - *checked_ < limits_.interval) return;
   checked_ = since_boot;
-  for (const char* log : {"stdout.log", "stderr.log"}) {
+  for (const char* log : kLogFileNames) {
     const std::string path = folder_ + "/" + log;
     const auto freed =
         store_.DropMiddle(path, limits_.max_bytes / 4, limits_.max_bytes / 2, limits_.max_bytes);

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_join.h"
+#include "artifacts/attempt_files.h"
 #include "base/config.h"
 #include "base/file.h"
 #include "base/status.h"
@@ -150,8 +151,8 @@ absl::StatusOr<TrainerSpec> PrepareTrainer(const config::v1::WorkerConfig& confi
     spec.environment.push_back(name + "=" + value);
   }
   spec.cwd = config.trainer_dir();
-  spec.stdout_file = store.Absolute(folder + "/stdout.log");
-  spec.stderr_file = store.Absolute(folder + "/stderr.log");
+  spec.stdout_file = store.Absolute(folder + "/" + kStdoutLogName);
+  spec.stderr_file = store.Absolute(folder + "/" + kStderrLogName);
   spec.grace = notes.grace;
   spec.deadline_file = deadline_file;
   return spec;

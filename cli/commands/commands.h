@@ -200,8 +200,15 @@ absl::StatusOr<int> DownloadModel(Session& session, const DownloadModelFlags& fl
 absl::StatusOr<int> ListModels(Session& session);
 
 absl::StatusOr<int> ShowWorkspace(Session& session);
-// Lets everybody in the workspace see everybody's runs, or not.
-absl::StatusOr<int> ShareRuns(Session& session, const bool& share);
+struct WorkspaceFlags {
+  // Whether everybody in it sees everybody's runs.
+  std::optional<bool> share_runs;
+  // Durations, or `forever`; empty ones change nothing.
+  std::string keep_events;
+  std::string keep_metrics;
+  std::string keep_logs;
+};
+absl::StatusOr<int> UpdateWorkspace(Session& session, const WorkspaceFlags& flags);
 
 absl::StatusOr<int> ShowQuota(Session& session);
 absl::StatusOr<int> ListWorkers(Session& session);

@@ -31,7 +31,16 @@ update runs set delete_time = clock_timestamp(), update_time = greatest(update_t
 where run_id = $1::bigint and delete_time is null
 
 -- name: get_workspace
-select name, share_runs, create_time from workspaces where workspace_id = $1::bigint
+select name, share_runs, create_time, coalesce(extract(epoch from event_retention), 0)::bigint as event_seconds,
+       coalesce(extract(epoch from metric_retention), 0)::bigint as metric_seconds,
+       coalesce(extract(epoch from log_retention), 0)::bigint as log_seconds
+from workspaces where workspace_id = $1::bigint
 
--- name: share_runs
-update workspaces set share_runs = $2::bool where workspace_id = $1::bigint
+-- name: update_workspace
+-- Null leaves a value as it is, 0 seconds is for good.
+update workspaces set
+  share_runs = coalesce($2::bool, share_runs),
+  event_retention = make_interval(secs => nullif(coalesce($3::bigint, extract(epoch from event_retention)), 0)),
+  metric_retention = make_interval(secs => nullif(coalesce($4::bigint, extract(epoch from metric_retention)), 0)),
+  log_retention = make_interval(secs => nullif(coalesce($5::bigint, extract(epoch from log_retention)), 0))
+where workspace_id = $1::bigint

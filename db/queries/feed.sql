@@ -1,11 +1,11 @@
 -- name: read_feed
 -- Events of all runs in the order of their positions, behind a place and below every transaction under way: none can
 -- come to stand between them later. What the filter leaves out comes without content and says only how far was read.
--- Where there is nothing, one row with the horizon.
+-- Where there is nothing, one row with the horizon, and up to where events may have been dropped.
 with here as materialized (
-  select feed_base + pg_snapshot_xmin(pg_current_snapshot())::text::bigint as horizon from installation
+  select feed_base + pg_snapshot_xmin(pg_current_snapshot())::text::bigint as horizon, feed_dropped from installation
 )
-select here.horizon, e.feed_pos, e.run_id, e.seq, e.event_time, e.epoch, e.type, f.run_name is not null as fits,
+select here.horizon, here.feed_dropped, e.feed_pos, e.run_id, e.seq, e.event_time, e.epoch, e.type, f.run_name is not null as fits,
        case when f.run_name is not null then e.message end as message,
        case when f.run_name is not null then e.detail end as detail,
        f.workspace_id, f.workspace, f.owner_id, f.email, f.experiment, f.experiment_path,
@@ -34,7 +34,8 @@ order by e.feed_pos, e.run_id, e.seq
 update installation set feed_base = feed_base + ahead.positions
 from (
   select greatest((select max(feed_pos) from run_events),
-                  (select max(feed_pos) from runs where state not in ('COMPLETED', 'FAILED', 'STOPPED')))
+                  (select max(feed_pos) from runs where state not in ('COMPLETED', 'FAILED', 'STOPPED')),
+                  (select feed_dropped from installation))
          - (select feed_base from installation) - pg_current_xact_id()::text::bigint + 1 as positions
 ) ahead
 where ahead.positions > 0

@@ -341,3 +341,12 @@ def pg_slow_500ms(world, chance):
 @kind("postgres")
 def pg_flapping(world, chance):
     yield from flapping(world, edge_of(chance), chance.uniform(0.1, 0.5), chance.uniform(2, 4))
+
+
+@kind("postgres", spares_leases=True)
+def notifications_dropped(world, chance):
+    """What another daemon does is found by polling."""
+    edge = edge_of(chance)
+    world.proxies.do("set", edge=edge, drop_notifications=True)
+    yield chance.uniform(2, 8)
+    world.proxies.do("heal", edge=edge)

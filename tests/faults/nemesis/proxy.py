@@ -59,6 +59,8 @@ class Edge:
         self.commits = None
         self._next_upstream = 0
         self._passes = {"up": asyncio.Event(), "down": asyncio.Event()}
+        # Also when the edge is healed.
+        self.always_drops_notifications = False
         self.reset_settings()
 
     def reset_settings(self):
@@ -76,6 +78,7 @@ class Edge:
                 (self._passes[way].clear if settings[f"hold_{way}"] else self._passes[way].set)()
         self.refuse = settings.get("refuse", self.refuse)
         self.drop_notifications = settings.get("drop_notifications", self.drop_notifications)
+        self.always_drops_notifications = settings.get("always_drop_notifications", self.always_drops_notifications)
 
     async def passes(self, way):
         await self._passes[way].wait()
@@ -229,7 +232,8 @@ class Connection:
                     # The answer is here, so the server has decided; the client will not hear of it.
                     self.reset()
                     raise ConnectionResetError
-                if kind == pg_wire.NOTIFICATION and self.edge.drop_notifications:
+                drops = self.edge.drop_notifications or self.edge.always_drops_notifications
+                if kind == pg_wire.NOTIFICATION and drops:
                     COUNTS["notifications dropped"] += 1
                     continue
                 passed.append(message)
