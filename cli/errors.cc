@@ -168,6 +168,13 @@ Explanation ExplainConflict(const absl::Status& status, const std::string& messa
   return {message, {}, "", ""};
 }
 
+Explanation ExplainRetention(const std::string& message) {
+  return {message,
+          {},
+          "An admin of the workspace has said how long they are kept; the run itself stays.",
+          "finetune workspace get   (says how long)"};
+}
+
 Explanation ExplainServerError(const absl::Status& status, const ErrorContext& context) {
   const std::string message = Sanitize(std::string(status.message()));
   switch (status.code()) {
@@ -189,6 +196,7 @@ Explanation ExplainServerError(const absl::Status& status, const ErrorContext& c
               "The token's role, or the server's configuration, does not allow it.",
               "finetune context view   (shows which token is used)"};
     case absl::StatusCode::kNotFound:
+      if (ErrorReason(status) == "PAST_RETENTION") return ExplainRetention(message);
       if (ErrorReason(status) == "ARTIFACT_NOT_FOUND") {
         return {"There is no such file or folder.",
                 {message},
@@ -220,6 +228,7 @@ Explanation ExplainServerError(const absl::Status& status, const ErrorContext& c
               "It is older than this program.",
               "finetune version"};
     default:
+      if (ErrorReason(status) == "CURSOR_EXPIRED") return ExplainRetention(message);
       return {message.empty() ? "The call failed." : message,
               {},
               absl::StrCat("The server answered ", absl::StatusCodeToString(status.code()), "."),

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/status.h"
 #include "cli/app_fixture.h"
 #include "cli/errors.h"
 
@@ -55,6 +56,17 @@ TEST_F(Events, FollowsOverBreaks) {
     EXPECT_EQ(Out().find(run, at + 1), std::string::npos) << run;
   }
   EXPECT_THAT(Err(), AllOf(HasSubstr("Lost the server (gone)"), HasSubstr("not any more")));
+}
+
+TEST_F(Events, GoesOnBehindWhatIsPastItsRetentionAndSaysSo) {
+  server_.streams = {{{},
+                      MakeError(absl::StatusCode::kOutOfRange, "CURSOR_EXPIRED", "dropped",
+                                {{"earliest_cursor", "c9"}}),
+                      nullptr},
+                     {{Piece("c10", {"kept"}, true)}, absl::OkStatus(), [] {}}};
+  ASSERT_EQ(Run({"events", "--cursor", "c1"}), kExitOk) << Err();
+  EXPECT_THAT(Out(), HasSubstr("  kept  "));
+  EXPECT_THAT(Err(), HasSubstr("past their retention"));
 }
 
 TEST_F(Events, WrongInputIsToldBeforeACall) {

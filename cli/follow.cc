@@ -3,6 +3,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "cli/errors.h"
@@ -27,6 +28,7 @@ class Follower {
       const absl::Status status = ReadStream();
       if (io_.interrupt.requested()) return InterruptedError();
       if (terminal_) return FinalRun();
+      if (SkipDropped(status)) continue;
       if (gaps_ >= kMaxGaps) {
         return absl::DataLossError(
             absl::StrCat("the server leaves out events after number ", last_seq_));
@@ -48,6 +50,19 @@ class Follower {
       if (!Deliver(response)) return absl::UnavailableError("events are missing in the stream");
     }
     return stream->status();
+  }
+
+  // Goes on behind events that are past their retention; false when it is something else.
+  bool SkipDropped(const absl::Status& status) {
+    int64_t earliest = 0;
+    if (ErrorReason(status) != "CURSOR_EXPIRED" ||
+        !absl::SimpleAtoi(ErrorMetadata(status)["earliest_seq"], &earliest) ||
+        earliest <= last_seq_ + 1) {
+      return false;
+    }
+    last_seq_ = earliest - 1;
+    observer_.OnDropped(last_seq_);
+    return true;
   }
 
   // False when an event is missing before one of these.

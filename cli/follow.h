@@ -27,6 +27,8 @@ class FollowObserver {
   virtual void OnLost(const absl::Status& status) = 0;
   // The stream works again.
   virtual void OnRecovered() = 0;
+  // The events up to this number are past their retention; what comes next is shown.
+  virtual void OnDropped(int64_t up_to) = 0;
 };
 
 struct FollowOptions {

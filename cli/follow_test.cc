@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/status.h"
 #include "cli/errors.h"
 #include "cli/scripted_server.h"
 
@@ -20,10 +21,12 @@ class Recorder final : public FollowObserver {
   void OnRun(const v1::Run&) override {}
   void OnLost(const absl::Status&) override { ++lost; }
   void OnRecovered() override { ++recovered; }
+  void OnDropped(int64_t up_to) override { dropped = up_to; }
 
   std::vector<int64_t> seqs;
   int lost = 0;
   int recovered = 0;
+  int64_t dropped = 0;
 };
 
 class Follow : public ::testing::Test {
@@ -87,6 +90,30 @@ TEST_F(Follow, EndsAtOnceForARunThatHasEnded) {
   ASSERT_TRUE(run.ok()) << run.status();
   EXPECT_EQ(run->state(), v1::Run::FAILED);
   EXPECT_EQ(test_.pauses, 0);
+}
+
+TEST_F(Follow, GoesOnBehindEventsThatArePastTheirRetention) {
+  v1::WatchEventsResponse end;
+  *end.mutable_run() = TestRun("run-1", v1::Run::COMPLETED, 9);
+  server_.streams = {{{},
+                      MakeError(absl::StatusCode::kOutOfRange, "CURSOR_EXPIRED", "dropped",
+                                {{"earliest_seq", "10"}}),
+                      nullptr},
+                     {{end}, absl::OkStatus(), nullptr}};
+  const auto run = Run(0);
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_EQ(run->state(), v1::Run::COMPLETED);
+  EXPECT_EQ(recorder_.dropped, 9);
+  EXPECT_EQ(recorder_.lost, 0);
+  EXPECT_THAT(server_.watched_after(), ElementsAre(0, 9));
+}
+
+TEST_F(Follow, EndsWhenWhatWasDroppedIsNotBehindIt) {
+  server_.streams = {{{},
+                      MakeError(absl::StatusCode::kOutOfRange, "CURSOR_EXPIRED", "dropped",
+                                {{"earliest_seq", "1"}}),
+                      nullptr}};
+  EXPECT_EQ(Run(5).status().code(), absl::StatusCode::kOutOfRange);
 }
 
 TEST_F(Follow, DoesNotTakeTheEndForReachedBeforeItsEventHasCome) {

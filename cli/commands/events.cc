@@ -94,6 +94,15 @@ absl::StatusOr<int> FollowFeed(Session& session, const FeedFlags& flags) {
       if (!flags.follow && (message.caught_up() || stands)) return kExitOk;
     }
     const absl::Status ended = stream->status();
+    const std::string earliest = ErrorMetadata(ended)["earliest_cursor"];
+    if (ErrorReason(ended) == "CURSOR_EXPIRED" && !earliest.empty() &&
+        earliest != request.cursor()) {
+      session.Note(
+          "Events behind the cursor are past their retention and are gone; going on with "
+          "what is there.");
+      request.set_cursor(earliest);
+      continue;
+    }
     const absl::Status again = retry.Wait(ended, [&] {
       session.Note(absl::StrCat("Lost the server (", Sanitize(std::string(ended.message())),
                                 "); reconnecting ..."));

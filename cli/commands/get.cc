@@ -44,6 +44,7 @@ class PageWatcher final : public FollowObserver {
     session_.Note("Lost the server; the run goes on, reconnecting ...");
   }
   void OnRecovered() override {}
+  void OnDropped(int64_t) override {}
 
  private:
   void Show() {

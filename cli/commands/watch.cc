@@ -53,6 +53,9 @@ class WatchObserver final : public FollowObserver {
       Write(view_.OnRun(run, session_.io().clock.Now()));
     }
   }
+  void OnDropped(int64_t up_to) override {
+    session_.Note(absl::StrCat("Events 1 to ", up_to, " are past their retention and are gone."));
+  }
   void OnLost(const absl::Status& status) override {
     Write(view_.Pause());
     const std::string message = Sanitize(std::string(status.message()));
@@ -180,6 +183,7 @@ absl::StatusOr<int> WaitForRun(Session& session, const std::string& name) {
       session_.Note("Lost the server; the run goes on, reconnecting ...");
     }
     void OnRecovered() override {}
+    void OnDropped(int64_t) override {}
 
    private:
     Session& session_;
