@@ -92,6 +92,15 @@ void FeedTail::Read() {
       // Everybody has left, and perhaps somebody has come again since.
       const bool as_before = after ? begin_ && end_ == *after : !begin_;
       if (followers_.empty() || !as_before) continue;
+      if (after && page->dropped >= after->position) {
+        // It has not looked for so long that what comes next may have been dropped: it begins anew,
+        // and those who follow it read the log and are told.
+        begin_.reset();
+        items_.clear();
+        bytes_ = 0;
+        look_again_ = true;
+        continue;
+      }
       if (!after) begin_ = page->end;
       end_ = page->end;
       look_again_ = look_again_ || page->more;

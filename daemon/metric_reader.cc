@@ -96,6 +96,7 @@ absl::StatusOr<bool> MetricReader::Read(Visitor visitor) {
     decoded_ = place_.reset;
   }
   FT_ASSIGN_OR_RETURN(const std::optional<ArtifactFile> file, OpenFile(place_.epoch));
+  absent_ = absent_ || !file.has_value();
   const int64_t there = file ? std::min(file->size_bytes(), part->second.bytes) : 0;
   std::string data;
   if (file && *decoded_ < there) {

@@ -54,6 +54,8 @@ class MetricReader {
   std::optional<int64_t> TakeStepBack() { return std::exchange(step_back_, std::nullopt); }
   // Something could not be read.
   bool incomplete() const { return incomplete_; }
+  // The file of an attempt that has numbers is not there.
+  bool absent() const { return absent_; }
 
  private:
   // The first step of an attempt, and what it says of that.
@@ -91,6 +93,7 @@ class MetricReader {
   std::optional<int64_t> greatest_step_;
   std::optional<int64_t> step_back_;
   bool incomplete_ = false;
+  bool absent_ = false;
 };
 
 }  // namespace finetuned

@@ -207,7 +207,7 @@ class MetricSource final : public StreamSource {
     next.last = all && (ended_ || !request_.follow());
     // That everything has been sent is said once.
     const bool says_so = all && !said_caught_up_;
-    if (says_so && reader_->incomplete()) {
+    if (says_so && reader_->absent()) {
       FT_RETURN_IF_ERROR(CheckRetention(core_, RetainedFiles::kMetrics, run_id_));
     }
     said_caught_up_ = all;

@@ -9,13 +9,15 @@
 
 namespace finetuned {
 
-// Runs a function again and again on a thread of its own, at once where it is triggered. Start
+// Runs a function again and again on a thread of its own, at once where it is triggered, but not
+// within `floor` after the last time. Start
 // returns when the thread runs; Stop returns when it has ended, may be called twice, and before
 // Start.
 class Periodic {
  public:
-  Periodic(absl::Duration interval, std::function<void()> body)
-      : interval_(interval), body_(std::move(body)) {}
+  Periodic(absl::Duration interval, std::function<void()> body,
+           absl::Duration floor = absl::ZeroDuration())
+      : interval_(interval), floor_(floor), body_(std::move(body)) {}
   ~Periodic() { Stop(); }
   Periodic(const Periodic&) = delete;
   Periodic& operator=(const Periodic&) = delete;
@@ -46,12 +48,13 @@ class Periodic {
       body_();
       MutexLock lock(mutex_);
       if (!stopping_ && !triggered_) changed_.WaitFor(mutex_, interval_);
+      if (!stopping_ && floor_ > absl::ZeroDuration()) changed_.WaitFor(mutex_, floor_);
       if (stopping_) return;
       triggered_ = false;
     }
   }
 
-  const absl::Duration interval_;
+  const absl::Duration interval_, floor_;
   const std::function<void()> body_;
   std::thread thread_;
 

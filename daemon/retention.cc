@@ -1,6 +1,5 @@
 #include "daemon/retention.h"
 
-#include "base/logging.h"
 #include "base/status.h"
 #include "daemon/page_token.h"
 #include "daemon/run_view.h"
@@ -14,14 +13,6 @@ constexpr int kSweptRuns = 200;
 constexpr char kReceiptScope[] = "sweep";
 
 }  // namespace
-
-absl::Status RetireEvents(RetentionStore* store) {
-  for (;;) {
-    FT_ASSIGN_OR_RETURN(const bool retired, store->RetireEventPartition());
-    if (!retired) return absl::OkStatus();
-    Log(LogLevel::kInfo, "a partition of events was dropped: all of it was past its retention");
-  }
-}
 
 absl::Status SweepFiles(const ServiceCore& core, const v1::SweepFilesRequest& request,
                         v1::SweepFilesResponse* response) {

@@ -73,7 +73,7 @@ struct Server::State {
         renew_pool(MakePool(config, 1, &metrics)),
         complete_pool(MakePool(config, 1, &metrics)),
         dispatch_pool(MakePool(config, 1, &metrics)),
-        loop_pool(MakePool(config, 2, &metrics)),
+        loop_pool(MakePool(config, 3, &metrics)),
         change_pool(MakePool(config, kChangeThreads, &metrics)),
         worker_pool(MakePool(config, kWorkerThreads, &metrics)),
         session_pool(MakePool(config, kSessionThreads, &metrics)),
@@ -85,6 +85,7 @@ struct Server::State {
         registry(read_pool.get()),
         edits(change_pool.get()),
         retention(read_pool.get()),
+        session_retention(session_pool.get()),
         loop_retention(loop_pool.get()),
         admission(create_pool.get(), QuotaLimitsOf(config)),
         change_admission(change_pool.get(), QuotaLimitsOf(config)),
@@ -128,7 +129,8 @@ struct Server::State {
         artifact_service(&core),
         workspace_service(&core),
         worker_service(&worker_core, &session_core),
-        hub_loop(kHubPollInterval, [this] { hub.Poll(&loop_reader); }),
+        hub_loop(
+            kHubPollInterval, [this] { hub.Poll(&loop_reader); }, Notifier::kInterval),
         reap_loop(kReapInterval, [this] { Reap(); }),
         readiness_loop(kReadinessInterval, [this] { CheckReadiness(); }),
         gauge_loop(kGaugeInterval, [this] { UpdateGauges(); }),
@@ -189,7 +191,7 @@ struct Server::State {
   Listing listing;
   Registry registry;
   EditStore edits;
-  RetentionStore retention, loop_retention;
+  RetentionStore retention, session_retention, loop_retention;
   AdmissionStore admission, change_admission, loop_admission;
   LeaseStore renewals, dispatch_leases, worker_leases, session_leases;
   QuarantineStore loop_quarantine;
@@ -289,6 +291,7 @@ absl::Status Server::State::Build() {
   session_core.call.executor = &session_executor;
   session_core.leases = &session_leases;
   session_core.transitions = &session_transitions;
+  session_core.retention = &session_retention;
   return absl::OkStatus();
 }
 
@@ -447,9 +450,13 @@ void Server::State::KeepHouse() {
 }
 
 void Server::State::Retain() {
-  const absl::Status retired = RetireEvents(&loop_retention);
+  // One at a time: events cannot be written meanwhile.
+  const auto retired = loop_retention.RetireEventPartition();
   if (!retired.ok()) {
-    Log(LogLevel::kInfo, "events past their retention are dropped later", {{"reason", retired}});
+    Log(LogLevel::kWarning, "events past their retention are dropped later",
+        {{"error", retired.status()}});
+  } else if (*retired) {
+    Log(LogLevel::kInfo, "a partition of events was dropped: all of it was past its retention");
   }
   for (const auto& [kind, what] :
        {std::pair(RetainedFiles::kLogs, "logs"), std::pair(RetainedFiles::kMetrics, "metrics")}) {

@@ -353,9 +353,10 @@ grpc::ServerUnaryReactor* WorkerService::CompleteAttempts(
 grpc::ServerUnaryReactor* WorkerService::SweepFiles(grpc::CallbackServerContext* context,
                                                     const v1::SweepFilesRequest* request,
                                                     v1::SweepFilesResponse* response) {
-  return HandleUnary(core_.call, context, Method("SweepFiles"),
+  // It may wait for rows; renewals must not wait for it.
+  return HandleUnary(sessions_.call, context, Method("SweepFiles"),
                      [=](const Identity&, const Done& done) {
-                       done(finetuned::SweepFiles(core_, *request, response));
+                       done(finetuned::SweepFiles(sessions_, *request, response));
                      });
 }
 

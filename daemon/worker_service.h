@@ -10,8 +10,8 @@ namespace finetuned {
 // thread.
 class WorkerService final : public v1::WorkerService::CallbackService {
  public:
-  // `sessions`: for OpenSession, which waits for locks and for a filesystem, and must not hold up
-  // renewals.
+  // `sessions`: for OpenSession and SweepFiles, which wait for locks or for a filesystem, and must
+  // not hold up renewals.
   WorkerService(const ServiceCore* core, const ServiceCore* sessions)
       : core_(*core), sessions_(*sessions) {}
 

@@ -10,8 +10,10 @@
 
 #include <pqxx/pqxx>
 
+#include "absl/strings/str_cat.h"
 #include "base/backoff.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/logging.h"
 #include "db/liveness.h"
 
@@ -25,12 +27,13 @@ absl::Duration Now() { return RealClock::Get().SinceBoot(); }
 
 class Receiver final : public pqxx::notification_receiver {
  public:
-  Receiver(pqxx::connection& connection, const char* channel, std::function<void(int)> heard)
+  Receiver(pqxx::connection& connection, const char* channel,
+           std::function<void(const std::string&)> heard)
       : notification_receiver(connection, channel), heard_(std::move(heard)) {}
-  void operator()(const std::string&, int backend_pid) override { heard_(backend_pid); }
+  void operator()(const std::string& payload, int) override { heard_(payload); }
 
  private:
-  const std::function<void(int)> heard_;
+  const std::function<void(const std::string&)> heard_;
 };
 
 }  // namespace
@@ -41,8 +44,8 @@ class Notifier::Session {
   explicit Session(Notifier* notifier)
       : notifier_(*notifier),
         connection_(WithLiveness(notifier->options_.database_url)),
-        runs_(connection_, kRunsChannel, [this](int pid) { Hear(kRuns, pid); }),
-        queue_(connection_, kQueueChannel, [this](int pid) { Hear(kQueue, pid); }) {
+        runs_(connection_, kRunsChannel, [this](const std::string& who) { Hear(kRuns, who); }),
+        queue_(connection_, kQueueChannel, [this](const std::string& who) { Hear(kQueue, who); }) {
     // A new connection that libpqxx made by itself would be another's for a moment.
     connection_.inhibit_reactivation(true);
     Send("set application_name = 'finetuned'; set statement_timeout = 10000");
@@ -50,10 +53,11 @@ class Notifier::Session {
 
   // Until the notifier stops; throws when the connection is of no use any more.
   void Run() {
+    absl::Duration now;
     do {
       // What came while a statement was answered is here already: no socket would tell of it.
       connection_.get_notifs();
-      const absl::Duration now = Now();
+      now = Now();
       if (probe_sent_ && now - *probe_sent_ > kProbeTimeout) {
         throw pqxx::broken_connection("its own notification did not come back");
       }
@@ -70,30 +74,32 @@ class Notifier::Session {
       }
       if (topics != 0) {
         next_send_ = now + kInterval;
-        Send(topics == kRuns    ? "notify finetuned_runs"
-             : topics == kQueue ? "notify finetuned_queue"
-                                : "notify finetuned_runs; notify finetuned_queue");
+        std::string sql;
+        if ((topics & kRuns) != 0) absl::StrAppend(&sql, "notify finetuned_runs, '", id_, "';");
+        if ((topics & kQueue) != 0) absl::StrAppend(&sql, "notify finetuned_queue, '", id_, "';");
+        Send(sql);
         connection_.get_notifs();
       }
-    } while (!notifier_.Wait(connection_.sock(), Timeout()));
+    } while (!notifier_.Wait(connection_.sock(), Timeout(now)));
   }
 
  private:
-  absl::Duration Timeout() const {
+  // Of a round that began at `now`.
+  absl::Duration Timeout(absl::Duration now) const {
     absl::Duration until = next_probe_;
     if (probe_sent_) until = std::min(until, *probe_sent_ + kProbeTimeout + kInterval);
-    // A call comes before the interval is over: it waits for the rest.
-    if (Now() < next_send_) until = std::min(until, next_send_);
+    // What was not taken because the interval was not over waits for the rest.
+    if (now < next_send_) until = std::min(until, next_send_);
     return std::max(until - Now(), absl::ZeroDuration());
   }
 
-  void Send(const char* sql) {
+  void Send(const std::string& sql) {
     pqxx::nontransaction statement(connection_);
     statement.exec(sql);
   }
 
-  void Hear(Topic topic, int backend_pid) {
-    if (backend_pid == connection_.backendpid()) {
+  void Hear(Topic topic, const std::string& who) {
+    if (who == id_) {
       if (topic == kRuns) probe_sent_.reset();
       if (!std::exchange(heard_itself_, true)) notifier_.options_.listening(true);
       return;
@@ -104,6 +110,8 @@ class Notifier::Session {
   }
 
   Notifier& notifier_;
+  // By which it knows what it has sent itself; a pooler gives each client another number.
+  const std::string id_ = HexEncode(RandomBytes(8));
   pqxx::connection connection_;
   Receiver runs_, queue_;
   bool heard_itself_ = false;

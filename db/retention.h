@@ -28,8 +28,8 @@ class RetentionStore {
   explicit RetentionStore(Pool* pool) : pool_(*pool) {}
 
   // Drops one partition of events all of whose runs are past their retention; false where there is
-  // none. Waits for locks for a fifth of a second at most, and holds up who writes runs meanwhile.
-  // UNAVAILABLE when they could not be had.
+  // none. Waits for each lock for a fifth of a second at most, UNAVAILABLE when it could not be
+  // had; has those who write or read events wait while it looks once more and drops.
   absl::StatusOr<bool> RetireEventPartition();
 
   // Runs of one workspace whose files are to be deleted, the longest ended first: `limit`, and

@@ -63,7 +63,7 @@ declare
   made int := 0;
   part bigint;
 begin
-  select coalesce(max(run_id), 0) into newest from public.runs;
+  select last_value into newest from public.runs_run_id_seq;
   for part in newest / width .. newest / width + 4 loop
     if to_regclass(format('public.run_events_%s', part)) is null then
       execute format('create table if not exists public.run_events_%s partition of public.run_events
@@ -131,12 +131,11 @@ begin
   select last_value / width into newest from public.runs_run_id_seq;
   if exists (select from (select create_time from public.runs where run_id >= newest * width order by run_id limit 1) first
              where first.create_time < clock_timestamp() - interval '7 days') then
-    -- Numbers are given out under a lock that this one excludes.
-    lock table public.runs in share mode;
+    lock table only public.run_events in access exclusive mode;
     if (select last_value / width from public.runs_run_id_seq) = newest then
       perform setval('public.runs_run_id_seq', (newest + 1) * width, false);
     end if;
-    newest := newest + 1;
+    return false;
   end if;
   for part in
     select substring(c.relname from '^run_events_(\d+)$')::bigint
@@ -145,11 +144,16 @@ begin
   loop
     exit when part >= newest;
     continue when public.is_needed_event_partition(part);
-    -- What was made meanwhile is committed and seen now, and nothing more is.
-    lock table public.runs in share mode;
-    continue when public.is_needed_event_partition(part);
-    execute format('update public.installation set feed_dropped = greatest(feed_dropped,
-                      (select coalesce(max(feed_pos), 0) from public.run_events_%s))', part);
+    lock table only public.run_events in access exclusive mode;
+    -- Somebody else may have dropped it, or a retention have become longer: what is said from now on comes after.
+    perform from public.workspaces for share;
+    if to_regclass(format('public.run_events_%s', part)) is null or public.is_needed_event_partition(part) then
+      return false;
+    end if;
+    -- Each that held something raises it: who knows of an earlier one does not know of this.
+    execute format('update public.installation set feed_dropped = greatest(feed_dropped + 1, dropped.last)
+                    from (select max(feed_pos) as last from public.run_events_%s) dropped
+                    where dropped.last is not null', part);
     execute format('drop table public.run_events_%s', part);
     return true;
   end loop;
@@ -335,30 +339,6 @@ CREATE TABLE public.run_events_2 (
 )
 WITH (fillfactor='100');
 
-CREATE TABLE public.run_events_3 (
-    run_id bigint NOT NULL,
-    seq bigint NOT NULL,
-    event_time timestamp with time zone NOT NULL,
-    epoch bigint NOT NULL,
-    type public.event_type NOT NULL,
-    message text NOT NULL,
-    detail bytea NOT NULL,
-    feed_pos bigint DEFAULT public.feed_position() NOT NULL
-)
-WITH (fillfactor='100');
-
-CREATE TABLE public.run_events_4 (
-    run_id bigint NOT NULL,
-    seq bigint NOT NULL,
-    event_time timestamp with time zone NOT NULL,
-    epoch bigint NOT NULL,
-    type public.event_type NOT NULL,
-    message text NOT NULL,
-    detail bytea NOT NULL,
-    feed_pos bigint DEFAULT public.feed_position() NOT NULL
-)
-WITH (fillfactor='100');
-
 CREATE TABLE public.run_queue (
     shape_id integer NOT NULL,
     priority smallint NOT NULL,
@@ -533,10 +513,6 @@ ALTER TABLE ONLY public.run_events ATTACH PARTITION public.run_events_1 FOR VALU
 
 ALTER TABLE ONLY public.run_events ATTACH PARTITION public.run_events_2 FOR VALUES FROM ('200000') TO ('300000');
 
-ALTER TABLE ONLY public.run_events ATTACH PARTITION public.run_events_3 FOR VALUES FROM ('300000') TO ('400000');
-
-ALTER TABLE ONLY public.run_events ATTACH PARTITION public.run_events_4 FOR VALUES FROM ('400000') TO ('500000');
-
 ALTER TABLE ONLY public.checkpoints
     ADD CONSTRAINT checkpoints_pkey PRIMARY KEY (run_id, name);
 
@@ -590,12 +566,6 @@ ALTER TABLE ONLY public.run_events_1
 
 ALTER TABLE ONLY public.run_events_2
     ADD CONSTRAINT run_events_2_pkey PRIMARY KEY (run_id, seq);
-
-ALTER TABLE ONLY public.run_events_3
-    ADD CONSTRAINT run_events_3_pkey PRIMARY KEY (run_id, seq);
-
-ALTER TABLE ONLY public.run_events_4
-    ADD CONSTRAINT run_events_4_pkey PRIMARY KEY (run_id, seq);
 
 ALTER TABLE ONLY public.run_queue
     ADD CONSTRAINT run_queue_pkey PRIMARY KEY (shape_id, priority, pos);
@@ -655,10 +625,6 @@ CREATE INDEX run_events_1_feed_pos_run_id_seq_idx ON public.run_events_1 USING b
 
 CREATE INDEX run_events_2_feed_pos_run_id_seq_idx ON public.run_events_2 USING btree (feed_pos, run_id, seq);
 
-CREATE INDEX run_events_3_feed_pos_run_id_seq_idx ON public.run_events_3 USING btree (feed_pos, run_id, seq);
-
-CREATE INDEX run_events_4_feed_pos_run_id_seq_idx ON public.run_events_4 USING btree (feed_pos, run_id, seq);
-
 CREATE INDEX runs_active_of_owner ON public.runs USING btree (owner_id) WHERE (state = ANY (ARRAY['PENDING'::public.run_state, 'QUEUED'::public.run_state, 'STARTING'::public.run_state, 'RUNNING'::public.run_state, 'TERMINATING'::public.run_state]));
 
 CREATE INDEX runs_ended_of_workspace ON public.runs USING btree (workspace_id, end_time) WHERE (end_time IS NOT NULL);
@@ -694,14 +660,6 @@ ALTER INDEX public.run_events_pkey ATTACH PARTITION public.run_events_1_pkey;
 ALTER INDEX public.run_events_feed ATTACH PARTITION public.run_events_2_feed_pos_run_id_seq_idx;
 
 ALTER INDEX public.run_events_pkey ATTACH PARTITION public.run_events_2_pkey;
-
-ALTER INDEX public.run_events_feed ATTACH PARTITION public.run_events_3_feed_pos_run_id_seq_idx;
-
-ALTER INDEX public.run_events_pkey ATTACH PARTITION public.run_events_3_pkey;
-
-ALTER INDEX public.run_events_feed ATTACH PARTITION public.run_events_4_feed_pos_run_id_seq_idx;
-
-ALTER INDEX public.run_events_pkey ATTACH PARTITION public.run_events_4_pkey;
 
 CREATE TRIGGER guard_run_state BEFORE UPDATE ON public.runs FOR EACH ROW WHEN ((old.state IS DISTINCT FROM new.state)) EXECUTE FUNCTION public.guard_run_state();
 

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "artifacts/attempt_files.h"
+#include "base/logging.h"
 #include "base/status.h"
 
 namespace finetuned {
@@ -17,6 +18,25 @@ std::vector<const char*> NamesOf(v1::SweepFilesResponse::Files files) {
   }
 }
 
+absl::Status DeleteOf(const ArtifactStore& store, const std::string& attempts,
+                      const std::vector<const char*>& names) {
+  const auto entries = store.List(attempts);
+  if (absl::IsNotFound(entries.status())) return absl::OkStatus();
+  FT_RETURN_IF_ERROR(entries.status());
+  for (const ArtifactStore::Entry& entry : *entries) {
+    for (const char* name : names) {
+      FT_RETURN_IF_ERROR(store.Delete(attempts + "/" + entry.name + "/" + name));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// One folder that somebody has put there, or shut, must not keep all others from being deleted.
+bool IsForGood(const absl::Status& status) {
+  return absl::IsInvalidArgument(status) || absl::IsPermissionDenied(status) ||
+         absl::IsResourceExhausted(status);
+}
+
 }  // namespace
 
 absl::Status DeleteSweptFiles(const ArtifactStore& store, const v1::SweepFilesResponse& sweep,
@@ -29,17 +49,15 @@ absl::Status DeleteSweptFiles(const ArtifactStore& store, const v1::SweepFilesRe
   FT_RETURN_IF_ERROR(store.CheckMounted());
   for (const std::string& path : sweep.artifact_paths()) {
     if (!go_on()) return absl::CancelledError("the worker ends");
-    const std::string attempts = path + "/attempts";
-    const auto entries = store.List(attempts);
-    if (absl::IsNotFound(entries.status())) continue;
-    FT_RETURN_IF_ERROR(entries.status());
-    for (const ArtifactStore::Entry& entry : *entries) {
-      for (const char* name : names) {
-        FT_RETURN_IF_ERROR(store.Delete(attempts + "/" + entry.name + "/" + name));
-      }
+    const absl::Status deleted = DeleteOf(store, path + "/attempts", names);
+    if (IsForGood(deleted)) {
+      Log(LogLevel::kError, "files past their retention cannot be deleted, and stay",
+          {{"folder", path}, {"error", deleted}});
+    } else {
+      FT_RETURN_IF_ERROR(deleted);
     }
   }
-  return absl::OkStatus();
+  return store.CheckMounted();
 }
 
 }  // namespace finetuned

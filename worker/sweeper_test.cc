@@ -75,10 +75,10 @@ TEST_F(SweeperTest, NothingOutsideTheRootIsDeleted) {
   std::ofstream(outside + "/stdout.log") << "x";
   fs::remove_all(Path("one", "1"));
   fs::create_directory_symlink(outside, Path("one", "1"));
-  EXPECT_FALSE(
-      DeleteSweptFiles(store_, Answer(v1::SweepFilesResponse::LOGS, {"../x"}), kGoOn).ok());
-  const absl::Status linked =
-      DeleteSweptFiles(store_, Answer(v1::SweepFilesResponse::LOGS, {"one", "two"}), kGoOn);
+  // What can never be deleted keeps nothing else from being deleted.
+  fs::create_directory_symlink(outside, fs::path(folder_) / "runs" / "linked");
+  const absl::Status linked = DeleteSweptFiles(
+      store_, Answer(v1::SweepFilesResponse::LOGS, {"../x", "linked", "one", "two"}), kGoOn);
   EXPECT_TRUE(linked.ok()) << linked;
   EXPECT_TRUE(fs::exists(outside + "/stdout.log"));
   EXPECT_EQ(There("two", "1"), "metrics output/weights ");

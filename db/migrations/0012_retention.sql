@@ -1,4 +1,6 @@
 -- compatible
+create index runs_ended_of_workspace on runs (workspace_id, end_time) where end_time is not null;
+
 -- How long what runs leave is kept after their end, by workspace. Null: for good.
 alter table workspaces
   add column event_retention interval,
@@ -9,8 +11,6 @@ alter table workspaces
   add column logs_swept_time timestamptz,
   add constraint workspaces_retention_check check (
     least(event_retention, metric_retention, log_retention) >= interval '1 hour');
-
-create index runs_ended_of_workspace on runs (workspace_id, end_time) where end_time is not null;
 
 alter table installation
   -- Events up to this position may have been dropped.
@@ -25,7 +25,7 @@ declare
   made int := 0;
   part bigint;
 begin
-  select coalesce(max(run_id), 0) into newest from public.runs;
+  select last_value into newest from public.runs_run_id_seq;
   for part in newest / width .. newest / width + 4 loop
     if to_regclass(format('public.run_events_%s', part)) is null then
       execute format('create table if not exists public.run_events_%s partition of public.run_events
@@ -36,7 +36,6 @@ begin
   end loop;
   return made;
 end $$;
-select ensure_event_partitions();
 
 -- Whether a run of this partition of events has not ended, or is not past the retention of its workspace.
 create function is_needed_event_partition(part bigint) returns boolean
@@ -48,8 +47,11 @@ create function is_needed_event_partition(part bigint) returns boolean
 $$;
 
 -- Drops one partition of events that nobody needs any more, and returns whether it did. Where a workspace has a
--- retention, a partition takes no more runs a week after its first, so that few runs do not keep one for years. Runs are
--- not written to meanwhile; who does not get the locks at once tries again another time.
+-- retention, a partition takes no more runs a week after its first, so that few runs do not keep one for years.
+--
+-- Both under a lock of run_events that every create takes before it takes a number, and before it locks runs: whoever has
+-- it sees all runs of a partition that is closed, and no writer waits for it while it waits for them. Who does not get it
+-- at once tries again another time.
 create function retire_event_partition() returns boolean
   language plpgsql security definer set search_path = pg_catalog, public set lock_timeout = '200ms' as $$
 declare
@@ -63,12 +65,11 @@ begin
   select last_value / width into newest from public.runs_run_id_seq;
   if exists (select from (select create_time from public.runs where run_id >= newest * width order by run_id limit 1) first
              where first.create_time < clock_timestamp() - interval '7 days') then
-    -- Numbers are given out under a lock that this one excludes.
-    lock table public.runs in share mode;
+    lock table only public.run_events in access exclusive mode;
     if (select last_value / width from public.runs_run_id_seq) = newest then
       perform setval('public.runs_run_id_seq', (newest + 1) * width, false);
     end if;
-    newest := newest + 1;
+    return false;
   end if;
   for part in
     select substring(c.relname from '^run_events_(\d+)$')::bigint
@@ -77,11 +78,16 @@ begin
   loop
     exit when part >= newest;
     continue when public.is_needed_event_partition(part);
-    -- What was made meanwhile is committed and seen now, and nothing more is.
-    lock table public.runs in share mode;
-    continue when public.is_needed_event_partition(part);
-    execute format('update public.installation set feed_dropped = greatest(feed_dropped,
-                      (select coalesce(max(feed_pos), 0) from public.run_events_%s))', part);
+    lock table only public.run_events in access exclusive mode;
+    -- Somebody else may have dropped it, or a retention have become longer: what is said from now on comes after.
+    perform from public.workspaces for share;
+    if to_regclass(format('public.run_events_%s', part)) is null or public.is_needed_event_partition(part) then
+      return false;
+    end if;
+    -- Each that held something raises it: who knows of an earlier one does not know of this.
+    execute format('update public.installation set feed_dropped = greatest(feed_dropped + 1, dropped.last)
+                    from (select max(feed_pos) as last from public.run_events_%s) dropped
+                    where dropped.last is not null', part);
     execute format('drop table public.run_events_%s', part);
     return true;
   end loop;
