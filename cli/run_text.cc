@@ -156,9 +156,17 @@ std::string ComputeText(const v1::Compute& compute) {
   return parts.empty() ? "nothing" : absl::StrJoin(parts, ", ");
 }
 
+std::string PlaceText(const v1::Wait& wait) {
+  // The server does not count further.
+  constexpr int64_t kMaxPlace = 1000;
+  if (wait.position() == 0) return "-";
+  return wait.position() > kMaxPlace ? absl::StrCat("over ", kMaxPlace)
+                                     : absl::StrCat(wait.position());
+}
+
 std::string WaitSentence(const v1::Wait& wait) {
   const std::string place =
-      wait.position() > 0 ? absl::StrCat(" Place in the queue: ", wait.position(), ".") : "";
+      wait.position() > 0 ? absl::StrCat(" Place in the queue: ", PlaceText(wait), ".") : "";
   const std::string needs = ComputeText(wait.needed());
   switch (wait.reason()) {
     case v1::Wait::NO_WORKER:

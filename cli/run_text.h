@@ -39,6 +39,8 @@ std::string ProgressText(const v1::Run& run, absl::Time now, bool with_eta = tru
 
 // `1 GPU (h200), 4 CPUs, 8 GiB`; what is not stated is left out; `nothing` when all is.
 std::string ComputeText(const v1::Compute& compute);
+// The place in the queue: `7`, `over 1000`, or `-` for none.
+std::string PlaceText(const v1::Wait& wait);
 // One sentence: why a PENDING run waits and what would help.
 std::string WaitSentence(const v1::Wait& wait);
 // One sentence: who has to do what after this failure. Empty when that is not known.

@@ -18,7 +18,8 @@
 namespace finetuned {
 namespace {
 
-// A name for a run that was given none: what it trains, and enough at random to be unique.
+// A name for a run that was given none: what it trains, and enough at random to be unique among
+// millions.
 std::string GenerateName(const v1::RunSpec& spec) {
   std::string base;
   for (const char c : spec.model().substr(spec.model().rfind('/') + 1)) {
@@ -27,7 +28,7 @@ std::string GenerateName(const v1::RunSpec& spec) {
     if (good || (lower == '-' && !base.empty())) base += lower;
   }
   if (base.empty() || base[0] < 'a' || base[0] > 'z') base = "run" + base;
-  return absl::StrCat(base.substr(0, 50), "-", HexEncode(RandomBytes(4)));
+  return absl::StrCat(base.substr(0, 50), "-", HexEncode(RandomBytes(6)));
 }
 
 // The same for the same request, whatever its request_id.
@@ -77,6 +78,30 @@ NewRun ToNewRun(const ValidRun& valid, const v1::CreateRunRequest& request, cons
   return run;
 }
 
+// A run as it is right after its admission; nothing has to be read for it.
+v1::Run Admitted(const ValidRun& valid, const NewRun& stored, const Identity& caller,
+                 const Admission& admission) {
+  Run run;
+  run.run_id = admission.run_id;
+  run.workspace = caller.workspace;
+  run.owner_email = caller.email;
+  run.name = stored.name;
+  run.uid = stored.uid;
+  run.last_seq = 1;
+  run.priority = stored.priority;
+  run.create_time = admission.create_time;
+  run.update_time = admission.create_time;
+  run.labels = valid.labels;
+  run.spec = stored.spec;
+  run.experiment_path = stored.experiment_path;
+  run.experiment_uid = admission.experiment_uid;
+  run.max_retries = stored.max_retries;
+  run.max_run_seconds = stored.max_run_seconds;
+  run.max_queue_seconds = stored.max_queue_seconds;
+  run.source_run = valid.source_run;
+  return ToProto(run);
+}
+
 // Looks up the weights that the run is to start from, unless that is not wanted, and notes whose
 // they are; those of a run that the caller may not see are not there.
 absl::Status SettleWeights(const ServiceCore& core, const Identity& caller, ValidRun* valid) {
@@ -109,8 +134,10 @@ absl::Status RehearseCreate(const ServiceCore& core, const Identity& caller, con
   }
   FT_ASSIGN_OR_RETURN(const auto quota,
                       core.reader->GetQuota(caller.owner_id, core.active_runs_limit));
-  if (quota.first >= quota.second)
-    return ActiveRunsQuotaError(core, caller.owner_id, caller.email, quota.first, quota.second);
+  if (quota.first >= quota.second) {
+    FT_ASSIGN_OR_RETURN(const auto names, core.reader->ActiveRuns(caller.owner_id));
+    return ActiveRunsQuotaError(core, caller.email, names, quota.first, quota.second);
+  }
   response->set_name(RunName(caller.workspace, valid.name));
   *response->mutable_spec() = valid.spec;
   for (const auto& [key, value] : valid.labels) (*response->mutable_labels())[key] = value;
@@ -122,24 +149,28 @@ absl::Status RehearseCreate(const ServiceCore& core, const Identity& caller, con
   return absl::OkStatus();
 }
 
-// Answers a create after its batch has committed.
-absl::Status FinishCreate(const ServiceCore& core, const Identity& caller, const std::string& name,
-                          const std::string& model, const absl::StatusOr<Admission>& admission,
-                          v1::Run* response) {
+absl::Status ReadCreated(const ServiceCore& core, int64_t run_id, v1::Run* response) {
+  FT_ASSIGN_OR_RETURN(*response, ReadRun(core, run_id));
+  return absl::OkStatus();
+}
+
+// Answers a create after its batch has committed, but for one that was admitted before.
+absl::Status Answer(const ServiceCore& core, const Identity& caller, const ValidRun& valid,
+                    const NewRun& run, const absl::StatusOr<Admission>& admission,
+                    v1::Run* response) {
   if (!admission.ok()) return admission.status();
   switch (admission->outcome) {
-    case Admission::Outcome::kAdmitted: core.metrics->RunAdmitted(); break;
+    case Admission::Outcome::kAdmitted: *response = Admitted(valid, run, caller, *admission); break;
     case Admission::Outcome::kReplayed: break;
     case Admission::Outcome::kRequestIdReused:
       return InvalidArgument({{"request_id", "was used before for another request: make a new one",
                                "REQUEST_ID_REUSED"}});
-    case Admission::Outcome::kNameTaken: return NameTakenError(name);
-    case Admission::Outcome::kModelTaken: return ModelTakenError(model);
+    case Admission::Outcome::kNameTaken: return NameTakenError(valid.name);
+    case Admission::Outcome::kModelTaken: return ModelTakenError(valid.spec.register_to());
     case Admission::Outcome::kQuotaReached:
-      return ActiveRunsQuotaError(core, caller.owner_id, caller.email, admission->active,
+      return ActiveRunsQuotaError(core, caller.email, *admission->holders, admission->active,
                                   admission->active_limit);
   }
-  FT_ASSIGN_OR_RETURN(*response, ReadRun(core, admission->run_id));
   return absl::OkStatus();
 }
 
@@ -153,7 +184,10 @@ absl::Status Replay(const ServiceCore& core, const Identity& caller, const Valid
       const auto before,
       core.reader->FindCreateRequest(caller.owner_id, valid.request_id, RequestHash(request)));
   if (!before.has_value()) return missing;
-  return FinishCreate(core, caller, valid.name, valid.spec.register_to(), *before, response);
+  if (before->outcome == Admission::Outcome::kReplayed) {
+    return ReadCreated(core, before->run_id, response);
+  }
+  return Answer(core, caller, valid, NewRun(), *before, response);
 }
 
 }  // namespace
@@ -182,18 +216,23 @@ grpc::ServerUnaryReactor* RunService::CreateRun(grpc::CallbackServerContext* con
 void RunService::Create(const Identity& caller, const ValidRun& valid,
                         const v1::CreateRunRequest& request, v1::Run* response, const Done& done) {
   if (request.validate_only()) return done(RehearseCreate(core_, caller, valid, response));
-  NewRun run = ToNewRun(valid, request, caller, *core_.clock);
+  const auto run = std::make_shared<const NewRun>(ToNewRun(valid, request, caller, *core_.clock));
   core_.create_batcher->Submit(
-      std::move(run), [this, caller, name = valid.name, model = valid.spec.register_to(), response,
-                       done](absl::StatusOr<Admission> admission) {
-        if (admission.ok() && admission->outcome == Admission::Outcome::kAdmitted) {
+      *run, [this, caller, valid, run, response, done](const absl::StatusOr<Admission>& admission) {
+        const bool ok = admission.ok();
+        const bool replayed = ok && admission->outcome == Admission::Outcome::kReplayed;
+        const bool admitted = ok && admission->outcome == Admission::Outcome::kAdmitted;
+        if (admitted) core_.metrics->RunAdmitted();
+        // A commit in doubt comes back as a replay.
+        if (admitted || replayed) {
           core_.RunChanged(admission->run_id, /*desired_changed=*/false);
           core_.QueueChanged();
         }
-        // Reading the run blocks, and this is the batcher's thread.
-        const bool accepted = core_.call.executor->Submit(
-            [this, caller, name, model, response, done, admission = std::move(admission)] {
-              done(FinishCreate(core_, caller, name, model, admission, response));
+        if (!replayed) return done(Answer(core_, caller, valid, *run, admission, response));
+        // How it is by now has to be read, and this is the batcher's thread.
+        const bool accepted =
+            core_.call.executor->Submit([this, run_id = admission->run_id, response, done] {
+              done(ReadCreated(core_, run_id, response));
             });
         if (!accepted) {
           done(UnavailableError("OVERLOADED", "the daemon is stopping", absl::Seconds(1)));

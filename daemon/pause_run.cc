@@ -46,7 +46,7 @@ absl::Status Resume(const ServiceCore& core, const Identity& caller,
   if (admitted) core.RunMoved(run_id, RunState::kPaused, RunState::kPending, false);
   FT_ASSIGN_OR_RETURN(*response, ReadRun(core, run_id));
   if (admitted) return absl::OkStatus();
-  return ActiveRunsQuotaError(core, admission.owner_id, response->owner(), admission.active,
+  return ActiveRunsQuotaError(core, response->owner(), *admission.holders, admission.active,
                               admission.active_limit);
 }
 

@@ -7,23 +7,13 @@
 #include "base/status.h"
 
 namespace finetuned {
-namespace {
-
-// Runs that a refusal names. It travels in a header, of which clients take 8 KiB; GetQuota names
-// more.
-constexpr size_t kMaxShownHolders = 20;
-
-}  // namespace
-
-absl::Status ActiveRunsQuotaError(const ServiceCore& core, int64_t owner_id,
-                                  const std::string& email, int active, int limit) {
+absl::Status ActiveRunsQuotaError(const ServiceCore& core, const std::string& email,
+                                  const std::vector<std::string>& names, int active, int limit) {
   core.metrics->QuotaRejected();
-  std::string holders;
-  if (auto names = core.reader->ActiveRuns(owner_id); names.ok()) {
-    const bool more = names->size() > kMaxShownHolders;
-    if (more) names->resize(kMaxShownHolders);
-    holders = absl::StrCat(absl::StrJoin(*names, ", "), more ? ", and more" : "");
-  }
+  const bool more = names.size() > kShownHolders;
+  const std::string holders = absl::StrCat(
+      absl::StrJoin(names.begin(), more ? names.begin() + kShownHolders : names.end(), ", "),
+      more ? ", and more" : "");
   absl::Status status =
       MakeError(absl::StatusCode::kResourceExhausted, "ACTIVE_RUNS_QUOTA",
                 absl::StrCat("you have ", active, " active runs and may have ", limit,

@@ -1,15 +1,17 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "daemon/service_core.h"
 
 namespace finetuned {
 
-// RESOURCE_EXHAUSTED `ACTIVE_RUNS_QUOTA`: the owner has as many active runs as it may. Says which.
-absl::Status ActiveRunsQuotaError(const ServiceCore& core, int64_t owner_id,
-                                  const std::string& email, int active, int limit);
+// RESOURCE_EXHAUSTED `ACTIVE_RUNS_QUOTA`: the owner has as many active runs as it may. Says which,
+// at most kShownHolders of `names`.
+absl::Status ActiveRunsQuotaError(const ServiceCore& core, const std::string& email,
+                                  const std::vector<std::string>& names, int active, int limit);
 
 // A refusal for a quota, with QuotaFailure: `quota` as in its metadata, e.g. `active_runs`.
 absl::Status WithQuotaFailure(absl::Status status, const std::string& email,

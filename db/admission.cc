@@ -1,5 +1,6 @@
 #include "db/admission.h"
 
+#include <map>
 #include <set>
 
 #include "base/status.h"
@@ -71,6 +72,34 @@ pqxx::result AdmitDistinct(pqxx::transaction_base& tx, const std::vector<NewRun>
                           memory.str(), register_to.str(), source.str(), wait.str());
 }
 
+// Names of the runs that hold the quota of these owners.
+std::map<int64_t, std::shared_ptr<std::vector<std::string>>> HoldersOf(
+    pqxx::transaction_base& tx, const std::set<int64_t>& owners) {
+  std::map<int64_t, std::shared_ptr<std::vector<std::string>>> holders;
+  for (const int64_t owner : owners) holders[owner] = std::make_shared<std::vector<std::string>>();
+  for (const auto& row : tx.exec_prepared(kQuotaHolders.name, ArrayOf(owners), kShownHolders + 1)) {
+    holders[row["owner_id"].as<int64_t>()]->emplace_back(row["name"].c_str());
+  }
+  return holders;
+}
+
+// Whoever is refused is told what holds the quota, read once for an owner.
+void NameHolders(pqxx::transaction_base& tx, const std::vector<NewRun>& runs,
+                 std::vector<absl::StatusOr<Admission>>* results) {
+  std::set<int64_t> refused;
+  const auto is_refused = [&](size_t i) {
+    return (*results)[i].ok() && (*results)[i]->outcome == Admission::Outcome::kQuotaReached;
+  };
+  for (size_t i = 0; i < runs.size(); ++i) {
+    if (is_refused(i)) refused.insert(runs[i].owner_id);
+  }
+  if (refused.empty()) return;
+  const auto holders = HoldersOf(tx, refused);
+  for (size_t i = 0; i < runs.size(); ++i) {
+    if (is_refused(i)) (*results)[i]->holders = holders.at(runs[i].owner_id);
+  }
+}
+
 }  // namespace
 
 absl::Status AdmissionStore::AdmitInTransaction(pqxx::transaction_base& tx,
@@ -99,6 +128,8 @@ absl::Status AdmissionStore::AdmitInTransaction(pqxx::transaction_base& tx,
       admission.active_limit = row["active_limit"].as<int>();
       if (outcome == "ADMITTED") {
         admission.outcome = Admission::Outcome::kAdmitted;
+        admission.create_time = TimeOf(row["create_time"]);
+        admission.experiment_uid = row["experiment_uid"].c_str();
       } else if (outcome == "REPLAYED") {
         admission.outcome = Admission::Outcome::kReplayed;
       } else if (outcome == "REQUEST_ID_REUSED") {
@@ -123,6 +154,7 @@ absl::Status AdmissionStore::AdmitInTransaction(pqxx::transaction_base& tx,
     }
   }
   if (!limited.empty()) tx.exec_prepared(kReleaseRuns.name, ArrayOf(limited), limits_.holding);
+  NameHolders(tx, runs, results);
   return absl::OkStatus();
 }
 
@@ -178,6 +210,9 @@ absl::StatusOr<Admission> AdmissionStore::Resume(int64_t run_id) {
     admission.active_limit = row["active_limit"].as<int>();
     admission.outcome = row["admitted"].as<bool>() ? Admission::Outcome::kAdmitted
                                                    : Admission::Outcome::kQuotaReached;
+    if (admission.outcome == Admission::Outcome::kQuotaReached) {
+      admission.holders = HoldersOf(tx, {admission.owner_id}).at(admission.owner_id);
+    }
     if (!limited.empty()) tx.exec_prepared(kReleaseRuns.name, ArrayOf(limited), limits_.holding);
     return absl::OkStatus();
   }));

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -45,6 +46,10 @@ struct NewRun {
   int checkpoints_kept = -1;
 };
 
+// Runs that a refusal names. It travels in a header, of which clients take 8 KiB; GetQuota names
+// more.
+inline constexpr int kShownHolders = 20;
+
 struct Admission {
   enum class Outcome {
     kAdmitted,
@@ -65,6 +70,11 @@ struct Admission {
   int64_t owner_id = 0;
   int active = 0;
   int active_limit = 0;
+  // With kQuotaReached: names of the oldest runs that hold the quota, at most kShownHolders + 1.
+  std::shared_ptr<const std::vector<std::string>> holders;
+  // With kAdmitted by Admit.
+  absl::Time create_time;
+  std::string experiment_uid;
 };
 
 struct QuotaLimits {

@@ -9,6 +9,7 @@
 #include "db/array.h"
 #include "db/queries.h"
 #include "db/row.h"
+#include "queue/wait.h"
 
 namespace finetuned {
 namespace {
@@ -223,8 +224,9 @@ absl::StatusOr<std::map<int64_t, RunMark>> Reader::Watch(const std::vector<int64
 absl::StatusOr<std::optional<int64_t>> Reader::QueuePlace(const Run& run) {
   std::optional<int64_t> place;
   FT_RETURN_IF_ERROR(pool_.Read("queue_place", [&](pqxx::transaction_base& tx) {
-    const auto row = tx.exec_prepared1(kQueuePlace.name, run.shape_id,
-                                       static_cast<int>(run.priority), run.queue_pos);
+    const auto row =
+        tx.exec_prepared1(kQueuePlace.name, run.shape_id, static_cast<int>(run.priority),
+                          run.queue_pos, kMaxQueuePlace);
     if (!row[0].is_null()) place = row[0].as<int64_t>();
     return absl::OkStatus();
   }));

@@ -57,7 +57,10 @@ WaitExplanation ExplainWait(const Shape& needed, std::optional<int64_t> position
         "first.";
     return explanation;
   }
-  const std::string place = absl::StrCat("Number ", *position, " in the queue. ");
+  const std::string place =
+      *position > kMaxQueuePlace
+          ? absl::StrCat("Behind more than ", kMaxQueuePlace - 1, " others in the queue. ")
+          : absl::StrCat("Number ", *position, " in the queue. ");
   if (!large_enough && some_quarantined) {
     explanation.reason = WaitReason::kWorkersInQuarantine;
     explanation.sentence =

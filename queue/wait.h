@@ -37,6 +37,9 @@ struct WaitExplanation {
   std::string sentence;
 };
 
+// Places in the queue are counted up to here; one behind them is kMaxQueuePlace + 1.
+inline constexpr int kMaxQueuePlace = 1000;
+
 // `position`: place among the waiting runs of the same needs, from 1; nothing for a run that waits
 // outside the queue, for its next attempt to be due in `retry_in` or else for its owner's holding
 // limit.

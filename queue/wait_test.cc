@@ -19,6 +19,14 @@ TEST(Wait, EachReasonComesFromWhatTheWorkersHave) {
             WaitReason::kAboutToStart);
 }
 
+TEST(Wait, PlacesFarBehindAreNotCounted) {
+  EXPECT_EQ(ExplainWait(kNeeded, 1000, std::nullopt, {}).sentence,
+            "Number 1000 in the queue. No worker is connected: start one with `finetuned worker`.");
+  EXPECT_EQ(ExplainWait(kNeeded, 1001, std::nullopt, {}).sentence,
+            "Behind more than 999 others in the queue. No worker is connected: start one with "
+            "`finetuned worker`.");
+}
+
 TEST(Wait, WhatARunNeedsIsSaidInWords) {
   const WorkerRoom small{{0, "", 1, 0}, {0, "", 1, 0}};
   const auto sentence = [&](const Shape& needed) {

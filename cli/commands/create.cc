@@ -73,7 +73,11 @@ absl::StatusOr<int> Submit(Session& session, const CreateRunFlags& flags,
   } else if (session.format() == OutputFormat::kTable && watch) {
     session.Note(absl::StrCat("Run ", name, " created."));
   } else if (!session.PrintMessage(*run)) {
-    out << RunPage(*run, session.io().clock.Now(), session.color());
+    v1::GetRunRequest get;
+    get.set_name(run->name());
+    // Why it waits is not known to the answer of a create.
+    const auto now = request.validate_only() ? run : client->GetRun(get);
+    out << RunPage(now.ok() ? *now : *run, session.io().clock.Now(), session.color());
   }
   out << std::flush;
   if (!watch) return 0;

@@ -21,8 +21,7 @@ void AddRow(const v1::Run& run, absl::Time now, Listing& listing) {
   const v1::Wait& wait = run.wait();
   listing.AddRow({ShortName(run.name()), Cell(StateName(run.state()), StateStyle(run.state())),
                   v1::Scheduling::Priority_Name(run.spec().scheduling().priority()),
-                  wait.position() > 0 ? absl::StrCat(wait.position()) : "-",
-                  FormatAge(now - FromProtoTime(run.create_time())),
+                  PlaceText(wait), FormatAge(now - FromProtoTime(run.create_time())),
                   ComputeText(run.spec().compute()),
                   run.has_wait() ? WaitSentence(wait) : std::string("-"), run.owner(), run.uid()});
 }

@@ -48,7 +48,7 @@ admitted as materialized (
   from ranked where active + place <= active_limit order by ordinal
 ),
 known_experiments as (
-  select distinct e.experiment_id, e.workspace_id, e.path
+  select distinct e.experiment_id, e.workspace_id, e.path, e.uid
   from admitted a join experiments e on (e.workspace_id, e.path) = (a.workspace_id, a.experiment_path)
 ),
 made_experiments as (
@@ -59,7 +59,7 @@ made_experiments as (
   -- since this statement began is returned only if it is touched.
   order by 1, 2
   on conflict (workspace_id, path) do update set path = excluded.path
-  returning experiment_id, workspace_id, path
+  returning experiment_id, workspace_id, path, uid
 ),
 known_shapes as (
   select distinct s.shape_id, s.gpus, s.gpu_type, s.cpus, s.memory_bytes
@@ -141,7 +141,9 @@ select i.ordinal,
        end as outcome,
        coalesce(r.run_id, n.run_id) as run_id,
        coalesce(k.active_limit, 0) as active_limit,
-       coalesce(k.active, 0) as active
+       coalesce(k.active, 0) as active,
+       a.now as create_time,
+       e.uid as experiment_uid
 from input i
 left join replayed r using (ordinal)
 left join clashing c using (ordinal)
@@ -149,7 +151,18 @@ left join foreign_models f using (ordinal)
 left join ranked k using (ordinal)
 left join admitted a using (ordinal)
 left join inserted n on n.run_id = a.run_id
+left join (select * from known_experiments union all select * from made_experiments) e
+  on (e.workspace_id, e.path) = (a.workspace_id, a.experiment_path)
 order by i.ordinal
+
+-- name: quota_holders
+-- The oldest runs that hold the quota of these owners, so many of each.
+select i.owner_id, r.name
+from unnest($1::bigint[]) as i(owner_id)
+cross join lateral (
+  select name from runs where runs.owner_id = i.owner_id and state in ('PENDING', 'QUEUED', 'STARTING', 'RUNNING', 'TERMINATING')
+  order by run_id limit $2::int
+) r
 
 -- name: release_runs
 -- Queues the next runs of owners that have a holding limit, as many as are free of it, in the order of priority and

@@ -87,10 +87,14 @@ select run_id, last_seq, state, coalesce(stop_requested::text, '') as stop_reque
 from runs where run_id = any($1::bigint[])
 
 -- name: queue_place
--- How many runs of the same needs go before this one, itself included; null when it is not queued.
-select case when bool_or((q.priority, q.pos) = ($2::smallint, $3::bigint))
-            then count(*) filter (where (q.priority, q.pos) <= ($2::smallint, $3::bigint)) end as position
-from run_queue q where q.shape_id = $1::int
+-- How many runs of the same needs go before this one, itself included, $4 + 1 where they are more than $4: a long queue
+-- is not counted through. Null when it is not queued.
+select case when exists (select from run_queue q
+                         where (q.shape_id, q.priority, q.pos) = ($1::int, $2::smallint, $3::bigint))
+            then (select count(*) from (
+              select from run_queue q
+              where q.shape_id = $1::int and (q.priority, q.pos) <= ($2::smallint, $3::bigint)
+              order by q.priority, q.pos limit $4::int + 1) before) end as position
 
 -- name: list_workers
 select w.name, w.session_id is not null as has_session, w.draining or w.drain_requested as draining,

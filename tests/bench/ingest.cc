@@ -1,14 +1,11 @@
-#include <cstdlib>
 #include <memory>
 #include <thread>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_split.h"
 #include "base/clock.h"
-#include "base/file.h"
 #include "tests/bench/daemon_process.h"
+#include "tests/bench/pgbench.h"
 #include "tests/bench/require.h"
 #include "tests/bench/scenarios.h"
 
@@ -66,8 +63,7 @@ class Reporter {
 // Events a second of pgbench, which stores the same batches with the same columns and indexes: the
 // run's row is locked and gives the numbers, the lease is compared, and one statement stores the
 // events. `detail` is what the daemon stores of one.
-double PlainSql(const TestInstallation& installation, const std::string& folder, int batch) {
-  const std::string script = folder + "/ingest.sql";
+double PlainSql(const TestInstallation& installation, int batch) {
   const std::string text = absl::StrCat(
       "begin;\n"
       "select last_seq as seq from bench_runs where run_id = :client_id for no key update \\gset\n"
@@ -81,24 +77,7 @@ double PlainSql(const TestInstallation& installation, const std::string& folder,
       "2.5',\n"
       "  decode(repeat('0a', 40), 'hex'), feed_position() from moved, generate_series(1, ",
       batch, ") n;\ncommit;\n");
-  Require(WriteFileAtomically(script, text).ok(), "cannot write the script");
-  const std::string out = folder + "/ingest.out";
-  const std::string command =
-      absl::StrCat("/usr/lib/postgresql/15/bin/pgbench -n -M prepared -c ", kSqlClients,
-                   " -j 2 -T ", absl::ToInt64Seconds(kTime), " -f ", script, " '",
-                   installation.database().admin_url, "' > ", out, " 2>&1");
-  Require(std::system(command.c_str()) == 0, "pgbench failed");
-  const auto printed = ReadFile(out);
-  Require(printed.ok(), "pgbench said nothing");
-  for (const absl::string_view line : absl::StrSplit(*printed, '\n')) {
-    double rate = 0;
-    const std::vector<absl::string_view> words = absl::StrSplit(line, ' ');
-    if (words.size() > 2 && words[0] == "tps" && absl::SimpleAtod(words[2], &rate)) {
-      return rate * batch;
-    }
-  }
-  Require(false, "pgbench told no rate");
-  return 0;
+  return RunPgbench(installation, {text, kSqlClients, kTime}).transactions_per_s * batch;
 }
 
 // So many workers with a run each, and what is wanted of them.
@@ -145,7 +124,7 @@ Result Measure(const Load& load) {
     int64_t after = 0;
     for (const auto& reporter : reporters) after += reporter->reports();
     ours.push_back(static_cast<double>(after - before) / seconds);
-    plain.push_back(PlainSql(installation, installation.artifact_root(), load.batch));
+    plain.push_back(PlainSql(installation, load.batch));
     ratios.push_back(ours.back() / plain.back());
   }
   for (const auto& reporter : reporters) {

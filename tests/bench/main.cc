@@ -19,11 +19,19 @@ using finetuned::bench::Result;
 
 const std::map<std::string, std::function<std::vector<Result>()>>& Scenarios() {
   static const auto* scenarios = new std::map<std::string, std::function<std::vector<Result>()>>{
+      {"create", finetuned::bench::Create},
+      {"create-hot", finetuned::bench::CreateHot},
+      {"dispatch", finetuned::bench::DispatchRuns},
+      {"drain", finetuned::bench::DrainQueue},
       {"event-single", finetuned::bench::SingleEvents},
       {"events", finetuned::bench::Ingest},
       {"fan-out", finetuned::bench::FanOut},
       {"footprint", finetuned::bench::Footprint},
+      {"heartbeat", finetuned::bench::Heartbeats},
       {"idle", finetuned::bench::IdleSubscribers},
+      {"list", finetuned::bench::ListLarge},
+      {"quota-storm", finetuned::bench::QuotaStorm},
+      {"resume", finetuned::bench::Resume},
   };
   return *scenarios;
 }

@@ -11,6 +11,21 @@ namespace finetuned::bench {
 
 inline constexpr int kRounds = 3;
 
+// CreateRun over gRPC, against the same rows in one statement of SQL: of 10,000 owners, and of one.
+std::vector<Result> Create();
+std::vector<Result> CreateHot();
+// Runs that do nothing, from the queue to their ends, against the same rows in SQL.
+std::vector<Result> DrainQueue();
+// From CreateRun to the lease at an idle worker.
+std::vector<Result> DispatchRuns();
+// Owners at their limit, whose runs end meanwhile.
+std::vector<Result> QuotaStorm();
+// 100,000 leases renewed every 5 seconds.
+std::vector<Result> Heartbeats();
+// Pages of listings among very many runs.
+std::vector<Result> ListLarge();
+// 1,000 subscribers who come back at once.
+std::vector<Result> Resume();
 // 1,000 subscribers to one run, and one beside them that takes nothing.
 std::vector<Result> FanOut();
 // What 10,000 subscribers cost while nothing happens.

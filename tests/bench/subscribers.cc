@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "base/time.h"
+#include "tests/bench/channel.h"
 #include "tests/bench/require.h"
 
 namespace finetuned::bench {
@@ -94,10 +95,7 @@ Subscribers::Subscribers(const std::string& address, const std::vector<std::stri
                          int connections)
     : tokens_(tokens) {
   for (int i = 0; i < connections; ++i) {
-    grpc::ChannelArguments arguments;
-    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    stubs_.push_back(v1::RunService::NewStub(
-        grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments)));
+    stubs_.push_back(v1::RunService::NewStub(MakeChannel(address)));
   }
 }
 

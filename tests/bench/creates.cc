@@ -1,0 +1,90 @@
+#include <algorithm>
+#include <map>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/hash.h"
+#include "base/uuid.h"
+#include "tests/bench/callers.h"
+#include "tests/bench/daemon_process.h"
+#include "tests/bench/owners.h"
+#include "tests/bench/pgbench.h"
+#include "tests/bench/require.h"
+#include "tests/bench/scenarios.h"
+
+namespace finetuned::bench {
+namespace {
+
+constexpr int kConcurrency = 64;
+constexpr absl::Duration kTime = absl::Seconds(5);
+
+v1::CreateRunRequest Request(const TestInstallation& installation) {
+  v1::CreateRunRequest request = ValidRequest(installation);
+  request.mutable_run()->mutable_spec()->set_experiment_path("/bench");
+  return request;
+}
+
+Result Measure(const char* name, int owners, double ratio, const char* workload) {
+  const TestInstallation installation;
+  const DaemonProcess daemon(installation);
+  MakeOwners(installation, owners, 1000000);
+  const v1::CreateRunRequest request = Request(installation);
+  int64_t number = 0;
+  const auto next = [&] {
+    CreateCall call{TokenOf(static_cast<int>(1 + number++ % owners)), request};
+    call.request.set_request_id(NewUuid(RealClock::Get().Now()));
+    return call;
+  };
+  // The experiment, the shape and the caches are there from now on.
+  CreateRuns(daemon.listen(), kConcurrency, absl::Seconds(1), next);
+  const std::string first =
+      installation.Sql("select min(owner_id) from owners where email like 'bench-%'");
+  std::vector<double> ours, plain, ratios, delays, cpu;
+  for (int round = 0; round < kRounds; ++round) {
+    const absl::Duration cpu_before = daemon.CpuTime();
+    CallsMade calls = CreateRuns(daemon.listen(), kConcurrency, kTime, next);
+    const double seconds = absl::ToDoubleSeconds(calls.time);
+    cpu.push_back(absl::ToDoubleSeconds(daemon.CpuTime() - cpu_before) / seconds);
+    ours.push_back(static_cast<double>(calls.made()) / seconds);
+    delays.insert(delays.end(), calls.delays.begin(), calls.delays.end());
+    SqlLoad sql;
+    sql.script = PlainCreate(installation, absl::StrCat(first, " + random(0, ", owners - 1, ")"),
+                             "active < active_limit");
+    plain.push_back(RunPgbench(installation, sql).transactions_per_s);
+    ratios.push_back(ours.back() / plain.back());
+  }
+  CheckCounters(installation);
+  Require(
+      installation.Sql("select count(*) = count(distinct request_id) from create_requests") == "t",
+      "a request was admitted twice");
+  Result result;
+  result.name = name;
+  result.workload = workload;
+  const double p99 = Percentile(delays, 0.99);
+  result.measured = absl::StrCat(MedianAndRange(ours, 0), " runs/s, answered in p50 ",
+                                 absl::StrFormat("%.0f ms, p99 %.0f ms; daemon %.0f %% of a core",
+                                                 Median(delays), p99, 100 * Median(cpu)));
+  result.against = absl::StrCat(
+      "pgbench -c 16 -j 2 of the same rows in one statement: ", MedianAndRange(plain, 0),
+      " runs/s; ratio ", MedianAndRange(ratios, 2));
+  result.goal = absl::StrFormat(">= %.1f x", ratio);
+  result.met = Median(ratios) >= ratio;
+  result.numbers = {{"runs_per_s", Median(ours)},
+                    {"sql_runs_per_s", Median(plain)},
+                    {"ratio", Median(ratios)},
+                    {"p99_ms", p99}};
+  return result;
+}
+
+}  // namespace
+
+std::vector<Result> Create() {
+  return {Measure("create", 10000, 1, "64 CreateRun calls under way, 10,000 owners")};
+}
+
+std::vector<Result> CreateHot() {
+  return {Measure("create-hot", 1, 5, "64 CreateRun calls under way, one owner with a high limit")};
+}
+
+}  // namespace finetuned::bench

@@ -1,0 +1,314 @@
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <thread>
+
+#include <grpcpp/grpcpp.h>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/clock.h"
+#include "base/grpc_status.h"
+#include "base/mutex.h"
+#include "tests/bench/channel.h"
+#include "tests/bench/daemon_process.h"
+#include "tests/bench/owners.h"
+#include "tests/bench/pgbench.h"
+#include "tests/bench/require.h"
+#include "tests/bench/scenarios.h"
+#include "tests/bench/slots.h"
+
+namespace finetuned::bench {
+namespace {
+
+constexpr int kOwners = 1000;
+constexpr int kWorkers = 4;
+constexpr int kSlots = 50;
+constexpr absl::Duration kRoundTime = absl::Seconds(8);
+
+// One run, so that everything that others of its kind need is there, and it is over.
+void CreateFirst(const TestInstallation& installation, const DaemonProcess& daemon) {
+  TestClient user(daemon.listen(), TokenOf(1));
+  const auto run = user.Create(ValidRequest(installation));
+  Require(run.ok() && user.Cancel(run->name()).ok(), "no first run");
+}
+
+// The same rows in plain SQL, set by set, in the same three transactions: claim, report, end. Each
+// client is a worker.
+const char kPlainDrain[] = R"(
+begin;
+with c as (delete from run_queue where (shape_id, priority, pos) in (
+    select shape_id, priority, pos from run_queue order by priority, pos limit 50 for update skip locked)
+  returning run_id),
+r as (update runs set state = 'STARTING', epoch = epoch + 1, update_time = clock_timestamp() from c
+  where runs.run_id = c.run_id returning runs.run_id, runs.epoch),
+a as (insert into run_attempts (run_id, epoch, worker_id) select run_id, epoch, :client_id + 1 from r)
+insert into leases (run_id, epoch, worker_id, session_id, expire_time)
+  select run_id, epoch, :client_id + 1, :client_id + 1, clock_timestamp() + interval '15 minutes' from r;
+commit;
+begin;
+with h as (select run_id, epoch from leases where worker_id = :client_id + 1 for no key update),
+r as (update runs set state = 'TERMINATING', last_seq = 3, start_time = clock_timestamp(),
+    update_time = clock_timestamp(), feed_pos = feed_position() from h
+  where runs.run_id = h.run_id and runs.epoch = h.epoch returning runs.run_id, runs.epoch, feed_pos),
+a as (update run_attempts t set acked_report = 2, start_time = clock_timestamp() from r
+  where t.run_id = r.run_id and t.epoch = r.epoch)
+insert into run_events (run_id, seq, event_time, epoch, type, message, detail, feed_pos)
+  select run_id, 1 + n, clock_timestamp(), epoch,
+    case n when 1 then 'STARTED' else 'TRAIN_FINISHED' end::event_type, 'Run started.', '', feed_pos from r, generate_series(1, 2) n;
+commit;
+begin;
+with l as (delete from leases where worker_id = :client_id + 1 returning run_id, epoch),
+r as (update runs set state = 'COMPLETED', last_seq = 4, end_time = clock_timestamp(),
+    update_time = clock_timestamp(), feed_pos = feed_position() from l where runs.run_id = l.run_id
+  returning runs.run_id, runs.epoch, owner_id, feed_pos),
+a as (update run_attempts t set end_time = clock_timestamp(), end_reason = 'Completed.' from r
+  where t.run_id = r.run_id and t.epoch = r.epoch),
+o as (update owners set active = active - c.count from (select owner_id, count(*) from r group by 1 order by 1) c
+  where owners.owner_id = c.owner_id)
+insert into run_events (run_id, seq, event_time, epoch, type, message, detail, feed_pos)
+  select run_id, 4, clock_timestamp(), epoch, 'COMPLETED', 'Run completed. Final weights uploaded.', '', feed_pos from r;
+commit;
+)";
+
+// Runs ended by workers within the time.
+int64_t Drain(const std::vector<std::unique_ptr<SlotWorker>>& workers, absl::Duration time) {
+  std::atomic<int64_t> ended{0};
+  const absl::Time end = RealClock::Get().Now() + time;
+  std::vector<std::thread> threads;
+  for (const auto& worker : workers) {
+    threads.emplace_back([&ended, end, &worker] {
+      while (RealClock::Get().Now() < end) {
+        const std::vector<v1::Lease> leases = worker->Take(1);
+        if (leases.empty()) continue;
+        worker->Finish(leases);
+        ended += static_cast<int64_t>(leases.size());
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  return ended;
+}
+
+// How many are queued at first; FINETUNED_BENCH_QUEUED for another number.
+int64_t Queued() {
+  const char* text = std::getenv("FINETUNED_BENCH_QUEUED");
+  int64_t count = 200'000;
+  Require(text == nullptr || absl::SimpleAtoi(text, &count), "FINETUNED_BENCH_QUEUED is no number");
+  return count;
+}
+
+}  // namespace
+
+std::vector<Result> DrainQueue() {
+  const TestInstallation installation, plain_installation;
+  const DaemonProcess daemon(installation), plain_daemon(plain_installation);
+  const int64_t queued = Queued();
+  for (const auto& [one, its_daemon] :
+       {std::pair(&installation, &daemon), std::pair(&plain_installation, &plain_daemon)}) {
+    MakeOwners(*one, kOwners, 1'000'000'000);
+    CreateFirst(*one, *its_daemon);
+    QueueRuns(*one, kOwners, queued);
+  }
+  plain_installation.Sql(
+      "insert into workers (name, boot_id, version, gpus, gpu_type, cpus, memory_bytes) select 'p' "
+      "|| n, 'b', 'v', 0, '', 50, 0 from generate_series(1, 4) n");
+  std::vector<std::unique_ptr<SlotWorker>> workers;
+  for (int i = 0; i < kWorkers; ++i) {
+    workers.push_back(
+        std::make_unique<SlotWorker>(installation, daemon, absl::StrCat("w", i), kSlots));
+  }
+  std::vector<double> ours, plain, ratios, cpu;
+  int64_t ended = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    const absl::Duration cpu_before = daemon.CpuTime();
+    const absl::Time begin = RealClock::Get().Now();
+    const int64_t count = Drain(workers, kRoundTime);
+    const double seconds = absl::ToDoubleSeconds(RealClock::Get().Now() - begin);
+    ended += count;
+    ours.push_back(static_cast<double>(count) / seconds);
+    cpu.push_back(absl::ToDoubleSeconds(daemon.CpuTime() - cpu_before) / seconds);
+    plain.push_back(
+        kSlots *
+        RunPgbench(plain_installation, {kPlainDrain, kWorkers, kRoundTime}).transactions_per_s);
+    ratios.push_back(ours.back() / plain.back());
+  }
+  CheckCounters(installation);
+  CheckCounters(plain_installation);
+  const std::string right = installation.Sql(absl::StrCat(
+      "select count(*) = ", ended,
+      " from runs r where state = 'COMPLETED' and last_seq = 4 and 4 = (select count(*) from "
+      "run_events e where e.run_id = r.run_id) and 1 = (select count(*) from run_attempts a where "
+      "a.run_id = r.run_id)"));
+  Require(right == "t", "runs were lost, or run twice");
+  Require(installation.Sql("select count(*) from run_queue") != "0",
+          "the queue was drained before");
+  Result result;
+  result.name = "drain";
+  result.workload =
+      absl::StrCat(queued, " runs queued, ", kWorkers, " workers of ", kSlots,
+                   " slots, runs that do nothing: lease, STARTED, TRAIN_FINISHED, COMPLETED");
+  result.measured = absl::StrCat(MedianAndRange(ours, 0), " runs/s; daemon ",
+                                 absl::StrFormat("%.0f %% of a core", 100 * Median(cpu)));
+  result.against =
+      absl::StrCat("pgbench -c 4 of the same rows, 50 runs a statement: ", MedianAndRange(plain, 0),
+                   " runs/s; ratio ", MedianAndRange(ratios, 2));
+  result.goal = ">= 0.7 x";
+  result.met = Median(ratios) >= 0.7;
+  result.numbers = {
+      {"runs_per_s", Median(ours)}, {"sql_runs_per_s", Median(plain)}, {"ratio", Median(ratios)}};
+  return {result};
+}
+
+namespace {
+
+// Creates so many runs a second, evenly spread, and notes when each is called for and when a worker
+// has its lease.
+class Dispatch {
+ public:
+  Dispatch(const TestInstallation& installation, const DaemonProcess& daemon)
+      : request_(ValidRequest(installation)),
+        stub_(v1::RunService::NewStub(MakeChannel(daemon.listen()))) {
+    request_.mutable_run()->mutable_spec()->set_experiment_path("/bench");
+    for (int i = 0; i < kWorkers; ++i) {
+      workers_.push_back(
+          std::make_unique<SlotWorker>(installation, daemon, absl::StrCat("w", i), kSlots));
+      finishing_.push_back(std::make_unique<Finishing>());
+      SlotWorker& worker = *workers_.back();
+      Finishing& finishing = *finishing_.back();
+      threads_.emplace_back([this, &worker, &finishing] { Take(worker, finishing); });
+      threads_.emplace_back([this, &worker, &finishing] { Finish(worker, finishing); });
+    }
+  }
+  ~Dispatch() {
+    stopping_ = true;
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+  std::vector<double> Measure(int per_second, absl::Duration time) {
+    const absl::Time begin = RealClock::Get().Now();
+    const auto count = static_cast<int>(absl::ToDoubleSeconds(time) * per_second);
+    for (int i = 0; i < count; ++i) {
+      Wait(begin + i * absl::Seconds(1) / per_second - RealClock::Get().Now());
+      Create();
+    }
+    while (!AllHere()) Wait(absl::Milliseconds(20));
+    MutexLock lock(mutex_);
+    return std::exchange(delays_, {});
+  }
+
+ private:
+  struct Call {
+    grpc::ClientContext context;
+    v1::CreateRunRequest request;
+    v1::Run response;
+  };
+
+  void Create() {
+    const auto call = std::make_shared<Call>();
+    call->request = request_;
+    const int number = ++number_;
+    call->request.set_run_id(absl::StrCat("d-", number));
+    call->context.AddMetadata("authorization", "Bearer " + TokenOf(1 + number % kOwners));
+    {
+      MutexLock lock(mutex_);
+      begun_[call->request.run_id()] = RealClock::Get().Now();
+    }
+    stub_->async()->CreateRun(
+        &call->context, &call->request, &call->response,
+        [call](const grpc::Status& status) { Require(status.ok(), "a create failed"); });
+  }
+
+  bool AllHere() {
+    MutexLock lock(mutex_);
+    return begun_.empty();
+  }
+
+  // What a worker has taken and not yet ended.
+  struct Finishing {
+    Mutex mutex;
+    CondVar changed;
+    std::vector<v1::Lease> leases ABSL_GUARDED_BY(mutex);
+  };
+
+  void Finish(SlotWorker& worker, Finishing& finishing) {
+    while (!stopping_) {
+      std::vector<v1::Lease> leases;
+      {
+        MutexLock lock(finishing.mutex);
+        if (finishing.leases.empty()) {
+          finishing.changed.WaitFor(finishing.mutex, absl::Milliseconds(100));
+        }
+        leases = std::exchange(finishing.leases, {});
+      }
+      if (!leases.empty()) worker.Finish(leases);
+    }
+  }
+
+  void Take(SlotWorker& worker, Finishing& finishing) {
+    while (!stopping_) {
+      const std::vector<v1::Lease> leases = worker.Take(1);
+      const absl::Time now = RealClock::Get().Now();
+      if (leases.empty()) continue;
+      {
+        MutexLock lock(mutex_);
+        for (const v1::Lease& lease : leases) {
+          const auto found = begun_.find(lease.run().substr(lease.run().rfind('/') + 1));
+          Require(found != begun_.end(), "a run was leased twice");
+          delays_.push_back(absl::ToDoubleMilliseconds(now - found->second));
+          begun_.erase(found);
+        }
+      }
+      MutexLock lock(finishing.mutex);
+      finishing.leases.insert(finishing.leases.end(), leases.begin(), leases.end());
+      finishing.changed.NotifyOne();
+    }
+  }
+
+  v1::CreateRunRequest request_;
+  std::unique_ptr<v1::RunService::Stub> stub_;
+  std::vector<std::unique_ptr<SlotWorker>> workers_;
+  std::vector<std::unique_ptr<Finishing>> finishing_;
+  std::vector<std::thread> threads_;
+  std::atomic<bool> stopping_{false};
+  int number_ = 0;
+  Mutex mutex_;
+  std::map<std::string, absl::Time> begun_ ABSL_GUARDED_BY(mutex_);
+  std::vector<double> delays_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace
+
+std::vector<Result> DispatchRuns() {
+  const TestInstallation installation;
+  const DaemonProcess daemon(installation);
+  MakeOwners(installation, kOwners, 1'000'000);
+  CreateFirst(installation, daemon);
+  Dispatch dispatch(installation, daemon);
+  dispatch.Measure(500, absl::Seconds(2));
+  std::vector<Result> results;
+  for (const int rate : {50, 500}) {
+    std::vector<double> p50, p99;
+    for (int round = 0; round < kRounds; ++round) {
+      std::vector<double> delays = dispatch.Measure(rate, absl::Seconds(6));
+      p50.push_back(Percentile(delays, 0.5));
+      p99.push_back(Percentile(delays, 0.99));
+    }
+    Result result;
+    result.name = absl::StrCat("dispatch ", rate, "/s");
+    result.workload = absl::StrCat(kWorkers, " idle workers, ", rate,
+                                   " CreateRun calls a second, each run ended at once");
+    result.measured =
+        absl::StrCat("from the call to the lease at the worker: p50 ", MedianAndRange(p50, 1),
+                     " ms, p99 ", MedianAndRange(p99, 1), " ms");
+    result.numbers = {{"p50_ms", Median(p50)}, {"p99_ms", Median(p99)}};
+    results.push_back(result);
+  }
+  CheckCounters(installation);
+  return results;
+}
+
+}  // namespace finetuned::bench

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <string>
+
+#include "tests/support/test_daemon.h"
+
+namespace finetuned::bench {
+
+// Owners `bench-N@example.com` of the workspace `default`, each with the token `bench-N`, from 1.
+void MakeOwners(const TestInstallation& installation, int count, int active_limit);
+std::string TokenOf(int owner);
+
+// So many runs of them that wait, as if created one after the other. One run must have been created
+// before: they are of its kind.
+void QueueRuns(const TestInstallation& installation, int owners, int64_t count);
+
+// One create as one statement of plain SQL, a script of pgbench: the counter under a condition, and
+// the same rows with the same columns and indexes. `owner` is an expression of pgbench. One run of
+// the experiment /bench must have been created before.
+std::string PlainCreate(const TestInstallation& installation, const std::string& owner,
+                        const std::string& condition);
+
+// Ends the program where an owner's counter is not the count of its active runs, or above its
+// limit.
+void CheckCounters(const TestInstallation& installation);
+
+}  // namespace finetuned::bench
