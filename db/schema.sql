@@ -404,7 +404,7 @@ CREATE TABLE public.runs (
     CONSTRAINT runs_name_check CHECK ((name ~ '^[a-z][a-z0-9-]{0,61}[a-z0-9]$'::text)),
     CONSTRAINT runs_priority_check CHECK (((priority >= 0) AND (priority <= 3)))
 )
-WITH (fillfactor='80');
+WITH (fillfactor='65');
 
 ALTER TABLE public.runs ALTER COLUMN run_id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.runs_run_id_seq
@@ -625,8 +625,6 @@ CREATE INDEX run_events_1_feed_pos_run_id_seq_idx ON public.run_events_1 USING b
 
 CREATE INDEX run_events_2_feed_pos_run_id_seq_idx ON public.run_events_2 USING btree (feed_pos, run_id, seq);
 
-CREATE INDEX runs_active_of_owner ON public.runs USING btree (owner_id) WHERE (state = ANY (ARRAY['PENDING'::public.run_state, 'QUEUED'::public.run_state, 'STARTING'::public.run_state, 'RUNNING'::public.run_state, 'TERMINATING'::public.run_state]));
-
 CREATE INDEX runs_ended_of_workspace ON public.runs USING btree (workspace_id, end_time) WHERE (end_time IS NOT NULL);
 
 CREATE INDEX runs_experiments_of_owner ON public.runs USING btree (owner_id, experiment_id);
@@ -641,11 +639,15 @@ CREATE INDEX runs_newest_of_source ON public.runs USING btree (source_run_id, cr
 
 CREATE INDEX runs_newest_of_workspace ON public.runs USING btree (workspace_id, create_time DESC, run_id DESC);
 
-CREATE INDEX runs_paused_of_owner ON public.runs USING btree (owner_id) WHERE ((state = 'PAUSED'::public.run_state) OR (stop_requested = 'PAUSE'::public.stop_kind));
+CREATE INDEX runs_not_ended_of_owner ON public.runs USING btree (owner_id) WHERE (end_time IS NULL);
 
-CREATE INDEX runs_retrying ON public.runs USING btree (retry_time) WHERE ((state = 'PENDING'::public.run_state) AND (retry_time IS NOT NULL));
+CREATE INDEX runs_of_limited_time ON public.runs USING btree (run_id) WHERE ((max_run_time IS NOT NULL) AND (end_time IS NULL));
 
-CREATE INDEX runs_that_may_wait_so_long ON public.runs USING btree (create_time) WHERE ((state = 'PENDING'::public.run_state) AND (start_time IS NULL) AND (max_queue_time IS NOT NULL));
+CREATE INDEX runs_of_limited_wait ON public.runs USING btree (create_time) WHERE ((max_queue_time IS NOT NULL) AND (end_time IS NULL));
+
+CREATE INDEX runs_pausing_of_owner ON public.runs USING btree (owner_id) WHERE ((pause_time IS NOT NULL) OR (stop_requested = 'PAUSE'::public.stop_kind));
+
+CREATE INDEX runs_to_retry ON public.runs USING btree (retry_time) WHERE ((retry_time IS NOT NULL) AND (end_time IS NULL));
 
 CREATE INDEX workers_in_quarantine ON public.workers USING btree (worker_id) WHERE (quarantine_end_time IS NOT NULL);
 

@@ -160,7 +160,7 @@ order by i.ordinal
 select i.owner_id, r.name
 from unnest($1::bigint[]) as i(owner_id)
 cross join lateral (
-  select name from runs where runs.owner_id = i.owner_id and state in ('PENDING', 'QUEUED', 'STARTING', 'RUNNING', 'TERMINATING')
+  select name from runs where runs.owner_id = i.owner_id and end_time is null and state <> 'PAUSED'
   order by run_id limit $2::int
 ) r
 
@@ -181,7 +181,7 @@ active as materialized (
            as waits_outside,
          coalesce(r.retry_time <= clock_timestamp(), true) as is_due
   from runs r join limited using (owner_id)
-  where r.state in ('PENDING', 'QUEUED', 'STARTING', 'RUNNING', 'TERMINATING')
+  where r.end_time is null and r.state <> 'PAUSED'
 ),
 released as (select owner_id, count(*) filter (where not waits_outside) as released_count from active group by owner_id),
 waiting as (
@@ -233,7 +233,7 @@ from runs r join owners o using (owner_id) where r.run_id = $1::bigint
 select owner_id from owners
 where (coalesce(holding_limit, $1::int) is not null and active > 0) or owner_id in (
   select r.owner_id from runs r
-  where r.state = 'PENDING' and r.retry_time is not null and r.retry_time <= clock_timestamp() and not exists (
+  where r.state = 'PENDING' and r.end_time is null and r.retry_time <= clock_timestamp() and not exists (
     select from run_queue q where (q.shape_id, q.priority, q.pos) = (r.shape_id, r.priority, r.queue_pos)))
 order by owner_id for no key update
 
@@ -241,7 +241,8 @@ order by owner_id for no key update
 -- Owners without a holding limit that still have a run waiting outside the queue: their limit was taken away.
 select owner_id from owners o
 where coalesce(holding_limit, $1::int) is null and active > 0 and exists (
-  select from runs r where r.owner_id = o.owner_id and r.state = 'PENDING' and r.retry_time is null and not exists (
+  select from runs r
+  where r.owner_id = o.owner_id and r.state = 'PENDING' and r.end_time is null and r.retry_time is null and not exists (
     select from run_queue q where (q.shape_id, q.priority, q.pos) = (r.shape_id, r.priority, r.queue_pos)))
 order by owner_id for no key update of o
 
@@ -252,5 +253,5 @@ delete from create_requests where create_time < clock_timestamp() - make_interva
 -- Owners whose counter differs from the truth. Always none; exported as a metric.
 select o.owner_id, o.active, count(r.run_id) as counted
 from owners o left join runs r on r.owner_id = o.owner_id
-  and r.state in ('PENDING', 'QUEUED', 'STARTING', 'RUNNING', 'TERMINATING')
+  and r.end_time is null and r.state <> 'PAUSED'
 group by o.owner_id having o.active <> count(r.run_id)

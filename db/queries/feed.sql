@@ -34,7 +34,7 @@ order by e.feed_pos, e.run_id, e.seq
 update installation set feed_base = feed_base + ahead.positions
 from (
   select greatest((select max(feed_pos) from run_events),
-                  (select max(feed_pos) from runs where state not in ('COMPLETED', 'FAILED', 'STOPPED')),
+                  (select max(feed_pos) from runs where end_time is null),
                   (select feed_dropped from installation))
          - (select feed_base from installation) - pg_current_xact_id()::text::bigint + 1 as positions
 ) ahead

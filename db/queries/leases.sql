@@ -148,14 +148,14 @@ update leases set expire_time = greatest(expire_time, clock_timestamp() + make_i
 -- name: overdue_runs
 -- Runs whose wall-clock limit is over and that were not told yet.
 select run_id from runs
-where state in ('QUEUED', 'STARTING', 'RUNNING') and stop_requested is null
+where state in ('QUEUED', 'STARTING', 'RUNNING') and end_time is null and stop_requested is null
   and max_run_time is not null and start_time + max_run_time + paused_duration < clock_timestamp()
 order by run_id limit 100
 
 -- name: overlong_waits
 -- Runs that have waited to start for the first time longer than they may.
 select run_id from runs
-where state = 'PENDING' and start_time is null and max_queue_time is not null
+where state = 'PENDING' and end_time is null and start_time is null and max_queue_time is not null
   and create_time + max_queue_time + paused_duration < clock_timestamp()
 order by create_time limit 100
 

@@ -152,5 +152,5 @@ order by i.ordinal
 -- The oldest runs of an experiment that are not terminal and not being canceled yet, all or one owner's.
 select run_id from runs
 where experiment_id = $1::bigint and ($2::bool or owner_id = $3::bigint)
-  and state not in ('COMPLETED', 'FAILED', 'STOPPED') and stop_requested is distinct from 'CANCEL'
+  and end_time is null and stop_requested is distinct from 'CANCEL'
 order by run_id limit $4::int

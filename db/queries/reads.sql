@@ -115,7 +115,7 @@ select active, coalesce(active_limit, $2::int) as active_limit from owners where
 
 -- name: active_runs
 select name from runs
-where owner_id = $1::bigint and state in ('PENDING', 'QUEUED', 'STARTING', 'RUNNING', 'TERMINATING')
+where owner_id = $1::bigint and end_time is null and state <> 'PAUSED'
 order by run_id limit 100
 
 -- name: taken_name
@@ -123,7 +123,7 @@ select run_id from runs where workspace_id = $1::bigint and name = $2::text
 
 -- name: count_runs_by_state
 select state, count(*) as run_count from runs
-where state in ('PENDING', 'QUEUED', 'STARTING', 'RUNNING', 'TERMINATING') group by state
+where end_time is null and state <> 'PAUSED' group by state
 
 -- name: count_quarantined
 select count(*) from workers where quarantine_end_time is not null

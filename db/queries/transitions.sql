@@ -112,7 +112,7 @@ select run_id, last_seq, state from moved
 -- name: count_paused
 -- Runs of this run's owner, who is locked, that are paused or being paused.
 select count(*) from runs
-where owner_id = (select owner_id from runs where run_id = $1::bigint) and (state = 'PAUSED' or stop_requested = 'PAUSE')
+where owner_id = (select owner_id from runs where run_id = $1::bigint) and (pause_time is not null or stop_requested = 'PAUSE')
 
 -- name: store_reports
 -- Appends events to runs that lock_runs has locked, and brings their rows up to date. Arrays $1..$11 are one per run,

@@ -9,6 +9,7 @@
 #include "tests/bench/callers.h"
 #include "tests/bench/daemon_process.h"
 #include "tests/bench/owners.h"
+#include "tests/bench/peers.h"
 #include "tests/bench/pgbench.h"
 #include "tests/bench/require.h"
 #include "tests/bench/scenarios.h"
@@ -85,6 +86,47 @@ std::vector<Result> Create() {
 
 std::vector<Result> CreateHot() {
   return {Measure("create-hot", 1, 5, "64 CreateRun calls under way, one owner with a high limit")};
+}
+
+std::vector<Result> CreateAgainstPeers() {
+  std::vector<Result> results;
+  if (!Peer::Installed()) return results;
+  constexpr int kOwners = 10000;
+  const TestInstallation installation;
+  const DaemonProcess daemon(installation);
+  MakeOwners(installation, kOwners, 1000000);
+  const v1::CreateRunRequest request = Request(installation);
+  int64_t number = 0;
+  const auto next = [&] {
+    CreateCall call{TokenOf(static_cast<int>(1 + number++ % kOwners)), request};
+    call.request.set_request_id(NewUuid(RealClock::Get().Now()));
+    return call;
+  };
+  CreateRuns(daemon.listen(), kConcurrency, absl::Seconds(1), next);
+  for (const char* name : {"graphile-worker", "pg-boss"}) {
+    Peer peer(name);
+    peer.Run("enqueue", 1);
+    std::vector<double> ours, theirs, ratios;
+    for (int round = 0; round < kRounds; ++round) {
+      const CallsMade calls = CreateRuns(daemon.listen(), kConcurrency, kTime, next);
+      ours.push_back(static_cast<double>(calls.made()) / absl::ToDoubleSeconds(calls.time));
+      theirs.push_back(peer.Run("enqueue", 5).at("per_s"));
+      ratios.push_back(ours.back() / theirs.back());
+    }
+    Result result;
+    result.name = absl::StrCat("create vs ", name);
+    result.workload = "single enqueues, 64 under way; ours over gRPC, with the quota and an event";
+    result.measured = absl::StrCat(MedianAndRange(ours, 0), " runs/s");
+    result.against = absl::StrCat(name, ", from its own process: ", MedianAndRange(theirs, 0),
+                                  " jobs/s; ratio ", MedianAndRange(ratios, 2));
+    result.goal = ">= 3.0 x";
+    result.met = Median(ratios) >= 3;
+    result.numbers = {
+        {"runs_per_s", Median(ours)}, {"peer_per_s", Median(theirs)}, {"ratio", Median(ratios)}};
+    results.push_back(result);
+  }
+  CheckCounters(installation);
+  return results;
 }
 
 }  // namespace finetuned::bench

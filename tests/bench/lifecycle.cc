@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <map>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include <grpcpp/grpcpp.h>
@@ -16,6 +17,7 @@
 #include "tests/bench/channel.h"
 #include "tests/bench/daemon_process.h"
 #include "tests/bench/owners.h"
+#include "tests/bench/peers.h"
 #include "tests/bench/pgbench.h"
 #include "tests/bench/require.h"
 #include "tests/bench/scenarios.h"
@@ -58,7 +60,8 @@ a as (update run_attempts t set acked_report = 2, start_time = clock_timestamp()
   where t.run_id = r.run_id and t.epoch = r.epoch)
 insert into run_events (run_id, seq, event_time, epoch, type, message, detail, feed_pos)
   select run_id, 1 + n, clock_timestamp(), epoch,
-    case n when 1 then 'STARTED' else 'TRAIN_FINISHED' end::event_type, 'Run started.', '', feed_pos from r, generate_series(1, 2) n;
+    case n when 1 then 'STARTED' else 'TRAIN_FINISHED' end::event_type, 'Run started.', '',
+        feed_pos from r, generate_series(1, 2) n;
 commit;
 begin;
 with l as (delete from leases where worker_id = :client_id + 1 returning run_id, epoch),
@@ -70,7 +73,8 @@ a as (update run_attempts t set end_time = clock_timestamp(), end_reason = 'Comp
 o as (update owners set active = active - c.count from (select owner_id, count(*) from r group by 1 order by 1) c
   where owners.owner_id = c.owner_id)
 insert into run_events (run_id, seq, event_time, epoch, type, message, detail, feed_pos)
-  select run_id, 4, clock_timestamp(), epoch, 'COMPLETED', 'Run completed. Final weights uploaded.', '', feed_pos from r;
+  select run_id, 4, clock_timestamp(), epoch, 'COMPLETED', 'Run completed. Final weights
+      uploaded.', '', feed_pos from r;
 commit;
 )";
 
@@ -289,13 +293,19 @@ std::vector<Result> DispatchRuns() {
   CreateFirst(installation, daemon);
   Dispatch dispatch(installation, daemon);
   dispatch.Measure(500, absl::Seconds(2));
+  std::optional<Peer> peer;
+  if (Peer::Installed()) peer.emplace("graphile-worker");
   std::vector<Result> results;
   for (const int rate : {50, 500}) {
-    std::vector<double> p50, p99;
+    std::vector<double> p50, p99, peer_p50, peer_p99;
     for (int round = 0; round < kRounds; ++round) {
       std::vector<double> delays = dispatch.Measure(rate, absl::Seconds(6));
       p50.push_back(Percentile(delays, 0.5));
       p99.push_back(Percentile(delays, 0.99));
+      if (!peer.has_value()) continue;
+      const auto theirs = peer->Run("dispatch", 6, rate);
+      peer_p50.push_back(theirs.at("p50_ms"));
+      peer_p99.push_back(theirs.at("p99_ms"));
     }
     Result result;
     result.name = absl::StrCat("dispatch ", rate, "/s");
@@ -305,6 +315,15 @@ std::vector<Result> DispatchRuns() {
         absl::StrCat("from the call to the lease at the worker: p50 ", MedianAndRange(p50, 1),
                      " ms, p99 ", MedianAndRange(p99, 1), " ms");
     result.numbers = {{"p50_ms", Median(p50)}, {"p99_ms", Median(p99)}};
+    if (peer.has_value()) {
+      result.against = absl::StrCat(peer->name(), ", from the call to the job's start: p50 ",
+                                    MedianAndRange(peer_p50, 1), " ms, p99 ",
+                                    MedianAndRange(peer_p99, 1), " ms");
+      result.goal = "p50 and p99 <= 1 x";
+      result.met = Median(p50) <= Median(peer_p50) && Median(p99) <= Median(peer_p99);
+      result.numbers["peer_p50_ms"] = Median(peer_p50);
+      result.numbers["peer_p99_ms"] = Median(peer_p99);
+    }
     results.push_back(result);
   }
   CheckCounters(installation);

@@ -21,6 +21,7 @@ const std::map<std::string, std::function<std::vector<Result>()>>& Scenarios() {
   static const auto* scenarios = new std::map<std::string, std::function<std::vector<Result>()>>{
       {"create", finetuned::bench::Create},
       {"create-hot", finetuned::bench::CreateHot},
+      {"create-peers", finetuned::bench::CreateAgainstPeers},
       {"dispatch", finetuned::bench::DispatchRuns},
       {"drain", finetuned::bench::DrainQueue},
       {"event-single", finetuned::bench::SingleEvents},

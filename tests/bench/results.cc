@@ -28,7 +28,10 @@ std::string ToMarkdown(const std::vector<Result>& results) {
   std::string text;
   for (const Result& result : results) {
     absl::StrAppend(&text, "| ", result.name, " | ", result.workload, " | ", result.measured, " | ",
-                    result.against, " | ", result.goal, " | ", result.met ? "yes" : "**no**",
+                    result.against, " | ", result.goal, " | ",
+                    result.goal.empty() ? ""
+                    : result.met        ? "yes"
+                                        : "**no**",
                     " |\n");
   }
   return text;

@@ -14,6 +14,8 @@ inline constexpr int kRounds = 3;
 // CreateRun over gRPC, against the same rows in one statement of SQL: of 10,000 owners, and of one.
 std::vector<Result> Create();
 std::vector<Result> CreateHot();
+// The same against single enqueues of other queues; nothing where they are not installed.
+std::vector<Result> CreateAgainstPeers();
 // Runs that do nothing, from the queue to their ends, against the same rows in SQL.
 std::vector<Result> DrainQueue();
 // From CreateRun to the lease at an idle worker.
