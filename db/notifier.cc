@@ -104,6 +104,8 @@ class Notifier::Session {
       if (!std::exchange(heard_itself_, true)) notifier_.options_.listening(true);
       return;
     }
+    // One that has just come is answered, so that it knows as well.
+    if (!heard_other_) next_probe_ = Now();
     heard_other_ = Now();
     notifier_.has_neighbour_ = true;
     notifier_.options_.heard(topic);
