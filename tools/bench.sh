@@ -22,7 +22,7 @@ if [ $# -gt 0 ]; then
 fi
 for name in $("$program" --list); do
   echo "$name ..." >&2
-  "$program" "$name" "$out" > /dev/null
+  "$program" "$name" "$out" > /dev/null || echo "| $name | it failed | | | | **no** |" > "$out/$name.md"
 done
 cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)
 {

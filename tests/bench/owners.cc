@@ -34,10 +34,8 @@ void QueueRuns(const TestInstallation& installation, int owners, int64_t count) 
         "'bench-%') + n % ",
         owners,
         ", first.shape_id, first.priority, nextval('queue_positions'), gen_random_uuid(), "
-        "'queued-' "
-        "|| ",
-        done,
-        " + n, first.model, first.experiment_id, feed_position() from first, "
+        "'queued-' || nextval('queue_positions'), first.model, first.experiment_id, "
+        "feed_position() from first, "
         "generate_series(1, ",
         std::min(kStep, count - done),
         ") n returning *), specs as (insert into run_specs (run_id, spec) select made.run_id, "

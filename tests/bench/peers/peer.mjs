@@ -25,6 +25,7 @@ async function graphile() {
   const logger = new Logger(() => () => {});
   const pgPool = new Pool({max: 24});
   pgPool.on("error", () => {});
+  pgPool.on("connect", (client) => client.on("error", () => {}));
   const utils = await makeWorkerUtils({pgPool, logger});
   await utils.migrate();
   let runner;
