@@ -5,14 +5,14 @@
 #include <thread>
 
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 
 namespace finetuned {
 
-// Runs a function again and again on a thread of its own, at once where it is triggered, but not
-// within `floor` after the last time. Start
-// returns when the thread runs; Stop returns when it has ended, may be called twice, and before
-// Start.
+// Runs a function again and again on a thread of its own: after an interval, or at once where it is
+// triggered, but never within `floor` after the last time it began. Start returns when the thread
+// runs; Stop returns when it has ended, may be called twice, and before Start.
 class Periodic {
  public:
   Periodic(absl::Duration interval, std::function<void()> body,
@@ -45,10 +45,16 @@ class Periodic {
  private:
   void Loop() {
     for (;;) {
+      const absl::Duration floor_end = RealClock::Get().SinceBoot() + floor_;
       body_();
       MutexLock lock(mutex_);
       if (!stopping_ && !triggered_) changed_.WaitFor(mutex_, interval_);
-      if (!stopping_ && floor_ > absl::ZeroDuration()) changed_.WaitFor(mutex_, floor_);
+      // Other triggers that come meanwhile are the same one.
+      for (absl::Duration left = floor_end - RealClock::Get().SinceBoot();
+           !stopping_ && left > absl::ZeroDuration();
+           left = floor_end - RealClock::Get().SinceBoot()) {
+        changed_.WaitFor(mutex_, left);
+      }
       if (stopping_) return;
       triggered_ = false;
     }

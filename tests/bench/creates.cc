@@ -26,27 +26,46 @@ v1::CreateRunRequest Request(const TestInstallation& installation) {
   return request;
 }
 
+// A daemon that is kept busy with creates of so many owners, in turn.
+class Creating {
+ public:
+  explicit Creating(int owners)
+      : daemon_(installation_), owners_(owners), request_(Request(installation_)) {
+    MakeOwners(installation_, owners, 1000000);
+    // The experiment, the shape and the caches are there from now on.
+    For(absl::Seconds(1));
+  }
+
+  CallsMade For(absl::Duration time) {
+    return CreateRuns(daemon_.listen(), kConcurrency, time, [this] {
+      CreateCall call{TokenOf(static_cast<int>(1 + number_++ % owners_)), request_};
+      call.request.set_request_id(NewUuid(RealClock::Get().Now()));
+      return call;
+    });
+  }
+
+  const TestInstallation& installation() const { return installation_; }
+  const DaemonProcess& daemon() const { return daemon_; }
+
+ private:
+  const TestInstallation installation_;
+  const DaemonProcess daemon_;
+  const int owners_;
+  const v1::CreateRunRequest request_;
+  int64_t number_ = 0;
+};
+
 Result Measure(const char* name, int owners, double ratio, const char* workload) {
-  const TestInstallation installation;
-  const DaemonProcess daemon(installation);
-  MakeOwners(installation, owners, 1000000);
-  const v1::CreateRunRequest request = Request(installation);
-  int64_t number = 0;
-  const auto next = [&] {
-    CreateCall call{TokenOf(static_cast<int>(1 + number++ % owners)), request};
-    call.request.set_request_id(NewUuid(RealClock::Get().Now()));
-    return call;
-  };
-  // The experiment, the shape and the caches are there from now on.
-  CreateRuns(daemon.listen(), kConcurrency, absl::Seconds(1), next);
+  Creating creating(owners);
+  const TestInstallation& installation = creating.installation();
   const std::string first =
       installation.Sql("select min(owner_id) from owners where email like 'bench-%'");
   std::vector<double> ours, plain, ratios, delays, cpu;
   for (int round = 0; round < kRounds; ++round) {
-    const absl::Duration cpu_before = daemon.CpuTime();
-    CallsMade calls = CreateRuns(daemon.listen(), kConcurrency, kTime, next);
+    const absl::Duration cpu_before = creating.daemon().CpuTime();
+    CallsMade calls = creating.For(kTime);
     const double seconds = absl::ToDoubleSeconds(calls.time);
-    cpu.push_back(absl::ToDoubleSeconds(daemon.CpuTime() - cpu_before) / seconds);
+    cpu.push_back(absl::ToDoubleSeconds(creating.daemon().CpuTime() - cpu_before) / seconds);
     ours.push_back(static_cast<double>(calls.made()) / seconds);
     delays.insert(delays.end(), calls.delays.begin(), calls.delays.end());
     SqlLoad sql;
@@ -91,24 +110,13 @@ std::vector<Result> CreateHot() {
 std::vector<Result> CreateAgainstPeers() {
   std::vector<Result> results;
   if (!Peer::Installed()) return results;
-  constexpr int kOwners = 10000;
-  const TestInstallation installation;
-  const DaemonProcess daemon(installation);
-  MakeOwners(installation, kOwners, 1000000);
-  const v1::CreateRunRequest request = Request(installation);
-  int64_t number = 0;
-  const auto next = [&] {
-    CreateCall call{TokenOf(static_cast<int>(1 + number++ % kOwners)), request};
-    call.request.set_request_id(NewUuid(RealClock::Get().Now()));
-    return call;
-  };
-  CreateRuns(daemon.listen(), kConcurrency, absl::Seconds(1), next);
+  Creating creating(10000);
   for (const char* name : {"graphile-worker", "pg-boss"}) {
     Peer peer(name);
     peer.Run("enqueue", 1);
     std::vector<double> ours, theirs, ratios;
     for (int round = 0; round < kRounds; ++round) {
-      const CallsMade calls = CreateRuns(daemon.listen(), kConcurrency, kTime, next);
+      const CallsMade calls = creating.For(kTime);
       ours.push_back(static_cast<double>(calls.made()) / absl::ToDoubleSeconds(calls.time));
       theirs.push_back(peer.Run("enqueue", 5).at("per_s"));
       ratios.push_back(ours.back() / theirs.back());
@@ -125,7 +133,7 @@ std::vector<Result> CreateAgainstPeers() {
         {"runs_per_s", Median(ours)}, {"peer_per_s", Median(theirs)}, {"ratio", Median(ratios)}};
     results.push_back(result);
   }
-  CheckCounters(installation);
+  CheckCounters(creating.installation());
   return results;
 }
 

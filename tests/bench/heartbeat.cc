@@ -59,9 +59,7 @@ std::vector<Result> Heartbeats() {
   const TestInstallation installation;
   const DaemonProcess daemon(installation);
   MakeOwners(installation, 100, 1'000'000);
-  TestClient user(daemon.listen(), TokenOf(1));
-  const auto first = user.Create(ValidRequest(installation));
-  Require(first.ok() && user.Cancel(first->name()).ok(), "no first run");
+  CreateFirst(installation, daemon);
   MakeLeases(installation);
   const std::string token = installation.Token("w@example.com", "worker");
   const int64_t first_run =

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <map>
 #include <memory>
 #include <optional>
@@ -8,7 +7,6 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/clock.h"
@@ -30,13 +28,6 @@ constexpr int kOwners = 1000;
 constexpr int kWorkers = 4;
 constexpr int kSlots = 50;
 constexpr absl::Duration kRoundTime = absl::Seconds(8);
-
-// One run, so that everything that others of its kind need is there, and it is over.
-void CreateFirst(const TestInstallation& installation, const DaemonProcess& daemon) {
-  TestClient user(daemon.listen(), TokenOf(1));
-  const auto run = user.Create(ValidRequest(installation));
-  Require(run.ok() && user.Cancel(run->name()).ok(), "no first run");
-}
 
 // The same rows in plain SQL, set by set, in the same three transactions: claim, report, end. Each
 // client is a worker.
@@ -97,20 +88,12 @@ int64_t Drain(const std::vector<std::unique_ptr<SlotWorker>>& workers, absl::Dur
   return ended;
 }
 
-// How many are queued at first; FINETUNED_BENCH_QUEUED for another number.
-int64_t Queued() {
-  const char* text = std::getenv("FINETUNED_BENCH_QUEUED");
-  int64_t count = 200'000;
-  Require(text == nullptr || absl::SimpleAtoi(text, &count), "FINETUNED_BENCH_QUEUED is no number");
-  return count;
-}
-
 }  // namespace
 
 std::vector<Result> DrainQueue() {
   const TestInstallation installation, plain_installation;
   const DaemonProcess daemon(installation), plain_daemon(plain_installation);
-  const int64_t queued = Queued();
+  const int64_t queued = CountOf("FINETUNED_BENCH_QUEUED", 200'000);
   for (const auto& [one, its_daemon] :
        {std::pair(&installation, &daemon), std::pair(&plain_installation, &plain_daemon)}) {
     MakeOwners(*one, kOwners, 1'000'000'000);

@@ -22,6 +22,12 @@ void MakeOwners(const TestInstallation& installation, int count, int active_limi
 
 std::string TokenOf(int owner) { return absl::StrCat("bench-", owner); }
 
+void CreateFirst(const TestInstallation& installation, const DaemonProcess& daemon) {
+  TestClient user(daemon.listen(), TokenOf(1));
+  const auto run = user.Create(ValidRequest(installation));
+  Require(run.ok() && user.Cancel(run->name()).ok(), "no first run");
+}
+
 void QueueRuns(const TestInstallation& installation, int owners, int64_t count) {
   // Partitions of events are made for a hundred thousand runs each.
   constexpr int64_t kStep = 100'000;

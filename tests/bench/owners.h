@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "tests/bench/daemon_process.h"
 #include "tests/support/test_daemon.h"
 
 namespace finetuned::bench {
@@ -10,8 +11,10 @@ namespace finetuned::bench {
 void MakeOwners(const TestInstallation& installation, int count, int active_limit);
 std::string TokenOf(int owner);
 
-// So many runs of them that wait, as if created one after the other. One run must have been created
-// before: they are of its kind.
+// One run of the first owner, which is over, so that what others of its kind need is there.
+void CreateFirst(const TestInstallation& installation, const DaemonProcess& daemon);
+
+// So many runs of them that wait, as if created one after the other, of the kind of the first run.
 void QueueRuns(const TestInstallation& installation, int owners, int64_t count);
 
 // One create as one statement of plain SQL, a script of pgbench: the counter under a condition, and

@@ -1,7 +1,5 @@
-#include <cstdlib>
 #include <memory>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/clock.h"
@@ -32,24 +30,15 @@ std::vector<double> ListPages(TestClient& client, const v1::ListRunsRequest& req
   return delays;
 }
 
-// Of the large one of two sizes; FINETUNED_BENCH_LISTED for another number.
-int64_t ListedRuns() {
-  const char* text = std::getenv("FINETUNED_BENCH_LISTED");
-  int64_t count = 1'000'000;
-  Require(text == nullptr || absl::SimpleAtoi(text, &count), "FINETUNED_BENCH_LISTED is no number");
-  return count;
-}
-
 }  // namespace
 
 std::vector<Result> ListLarge() {
-  const int64_t count = ListedRuns();
+  const int64_t count = CountOf("FINETUNED_BENCH_LISTED", 1'000'000);
   const TestInstallation installation;
   const DaemonProcess daemon(installation);
   MakeOwners(installation, kOwners, 1'000'000'000);
   TestClient user(daemon.listen(), TokenOf(1));
-  const auto first = user.Create(ValidRequest(installation));
-  Require(first.ok() && user.Cancel(first->name()).ok(), "no first run");
+  CreateFirst(installation, daemon);
   const std::string owner =
       installation.Sql("select min(owner_id) from owners where email like 'bench-%'");
   std::vector<Result> results;

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 
+#include "absl/strings/numbers.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 
@@ -13,6 +15,14 @@ inline void Require(bool condition, const char* what) {
   if (condition) return;
   fprintf(stderr, "benchmark: %s\n", what);
   abort();
+}
+
+// A number that a variable of the environment may set otherwise.
+inline int64_t CountOf(const char* variable, int64_t otherwise) {
+  const char* text = std::getenv(variable);
+  int64_t count = otherwise;
+  Require(text == nullptr || absl::SimpleAtoi(text, &count), "a variable is no number");
+  return count;
 }
 
 // Lets time pass: that it does is what is measured.
