@@ -215,6 +215,7 @@ v1::Lease ToProto(const LeasedRun& lease) {
   }
   proto.set_desired_stop(static_cast<v1::StopKind>(lease.stop_requested));
   proto.set_acked_report(lease.acked_report);
+  for (const std::string& name : lease.checkpoints) proto.add_checkpoints(name);
   return proto;
 }
 

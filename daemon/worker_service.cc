@@ -97,7 +97,9 @@ absl::Status CheckSession(const v1::OpenSessionRequest& request) {
 
 // Worker and daemon meet in the artifact root: proved by a file that one wrote and the other reads.
 absl::Status CheckArtifactRoot(const ServiceCore& core, const v1::OpenSessionRequest& request) {
-  const auto nonce = ArtifactStore(core.artifact_root).ReadNonce(request.nonce_name());
+  const ArtifactStore store(core.artifact_root);
+  FT_RETURN_IF_ERROR(store.Check());
+  const auto nonce = store.ReadNonce(request.nonce_name());
   if (nonce.ok() && !nonce->empty() && ConstantTimeEqual(*nonce, request.nonce())) {
     return absl::OkStatus();
   }
@@ -224,10 +226,7 @@ grpc::ServerUnaryReactor* WorkerService::AcquireLeases(grpc::CallbackServerConte
         poll.deadline = core_.clock->SinceBoot() +
                         std::min(FromProtoDuration(request->hold_duration()), kMaxAcquireHold);
         poll.is_gone = [context] { return context->IsCancelled(); };
-        poll.answer = [this, response, done](absl::StatusOr<std::vector<AttemptId>> granted) {
-          if (!granted.ok()) return done(granted.status());
-          const auto leases = core_.leases->Describe(*granted);
-          // The leases are granted; the worker hears of them with its next poll.
+        poll.answer = [this, response, done](absl::StatusOr<std::vector<LeasedRun>> leases) {
           if (!leases.ok()) return done(leases.status());
           for (const LeasedRun& lease : *leases) {
             *response->add_leases() = ToProto(lease);

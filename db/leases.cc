@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_split.h"
 #include "base/logging.h"
 #include "base/status.h"
 #include "db/array.h"
@@ -21,6 +22,37 @@ struct AttemptArrays {
   }
   ArrayText run_id, epoch;
 };
+
+LeasedRun ToLeasedRun(const pqxx::row& row) {
+  LeasedRun lease;
+  lease.attempt = {row["run_id"].as<int64_t>(), row["epoch"].as<int64_t>()};
+  lease.workspace = row["workspace"].c_str();
+  lease.name = row["name"].c_str();
+  lease.spec = BytesOf(row["spec"]);
+  lease.experiment_path = row["experiment_path"].c_str();
+  lease.resume_from = row["resume_from"].c_str();
+  for (const absl::string_view name :
+       absl::StrSplit(row["checkpoints"].c_str(), '/', absl::SkipEmpty())) {
+    lease.checkpoints.emplace_back(name);
+  }
+  lease.registers = row["registers"].as<bool>();
+  lease.stop_requested = ParseStopKind(row["stop_requested"].c_str()).value();
+  lease.acked_report = row["acked_report"].as<int64_t>();
+  lease.waited = absl::Seconds(row["waited_seconds"].as<double>());
+  return lease;
+}
+
+std::vector<LeasedRun> DescribeIn(pqxx::transaction_base& tx,
+                                  const std::vector<AttemptId>& attempts) {
+  std::vector<LeasedRun> leases;
+  if (attempts.empty()) return leases;
+  const AttemptArrays arrays(attempts);
+  for (const auto& row :
+       tx.exec_prepared(kDescribeLeases.name, arrays.run_id.str(), arrays.epoch.str())) {
+    leases.push_back(ToLeasedRun(row));
+  }
+  return leases;
+}
 
 }  // namespace
 
@@ -65,16 +97,65 @@ absl::Status LeaseStore::LoadShapes(pqxx::transaction_base& tx) {
   return absl::OkStatus();
 }
 
-std::vector<Candidate> LeaseStore::Peek(pqxx::transaction_base& tx, const Shape& free,
-                                        size_t max_count, bool thorough,
+absl::StatusOr<std::vector<absl::StatusOr<Standing>>> LeaseStore::Check(
+    const std::vector<SessionHolds>& sessions) {
+  ArrayText asked, session, run_id, epoch;
+  for (const SessionHolds& holds : sessions) {
+    asked.Add(holds.session);
+    for (const AttemptId& attempt : holds.attempts) {
+      session.Add(holds.session);
+      run_id.Add(attempt.run_id);
+      epoch.Add(attempt.epoch);
+    }
+  }
+  std::map<int64_t, Standing> by_session;
+  FT_RETURN_IF_ERROR(pool_.Read("check_sessions", [&](pqxx::transaction_base& tx) {
+    by_session.clear();
+    std::map<int64_t, std::vector<AttemptId>> unlisted;
+    for (const auto& row : tx.exec_prepared(kCheckSessions.name, asked.str(), session.str(),
+                                            run_id.str(), epoch.str())) {
+      const auto id = row["session_id"].as<int64_t>();
+      const bool draining = row["draining"].as<bool>();
+      Standing& standing = by_session[id];
+      standing.worker_id = row["worker_id"].as<int64_t>();
+      standing.on_trial = row["on_trial"].as<bool>();
+      standing.may_have_more =
+          !draining && !row["drain_requested"].as<bool>() && !row["in_quarantine"].as<bool>();
+      // An operator's wish does not take away what was granted before; a worker that drains by
+      // itself wants none of it.
+      if (draining || row["run_id"].is_null()) continue;
+      unlisted[id].push_back({row["run_id"].as<int64_t>(), row["epoch"].as<int64_t>()});
+    }
+    for (const auto& [id, attempts] : unlisted) by_session[id].unlisted = DescribeIn(tx, attempts);
+    return absl::OkStatus();
+  }));
+  std::vector<absl::StatusOr<Standing>> standings;
+  for (const SessionHolds& holds : sessions) {
+    const auto found = by_session.find(holds.session);
+    if (found == by_session.end()) {
+      standings.emplace_back(SessionSupersededError());
+    } else {
+      standings.emplace_back(found->second);
+      if (found->second.on_trial && !holds.attempts.empty())
+        standings.back()->may_have_more = false;
+    }
+  }
+  return standings;
+}
+
+std::vector<Candidate> LeaseStore::Peek(pqxx::transaction_base& tx,
+                                        const std::vector<Claim>& claims, bool thorough,
                                         std::map<LaneKey, int64_t>* seen_minimum) {
   ArrayText shape_ids, priorities, hints;
   std::map<int, Shape> shapes;
+  size_t wanted = 0;
+  for (const Claim& claim : claims) wanted += claim.max_count;
   {
     MutexLock lock(mutex_);
     shapes = shapes_;
-    for (const auto& [shape_id, shape] : shapes) {
-      if (!Fits(shape, free)) continue;
+    for (const auto& [shape_id, needed] : shapes) {
+      const auto fits = [&shape = needed](const Claim& claim) { return Fits(shape, claim.free); };
+      if (std::none_of(claims.begin(), claims.end(), fits)) continue;
       for (int priority = 0; priority < kPriorityCount; ++priority) {
         const auto hint = hints_.find({shape_id, priority});
         shape_ids.Add(shape_id);
@@ -84,8 +165,9 @@ std::vector<Candidate> LeaseStore::Peek(pqxx::transaction_base& tx, const Shape&
     }
   }
   std::vector<Candidate> candidates;
-  for (const auto& row : tx.exec_prepared(kPeekQueue.name, shape_ids.str(), priorities.str(),
-                                          hints.str(), static_cast<int>(max_count))) {
+  for (const auto& row :
+       tx.exec_prepared(kPeekQueue.name, shape_ids.str(), priorities.str(), hints.str(),
+                        static_cast<int>(std::min(wanted, kMaxGranted)))) {
     Candidate candidate;
     candidate.shape_id = row["shape_id"].as<int>();
     candidate.priority = static_cast<Priority>(row["priority"].as<int>());
@@ -99,48 +181,43 @@ std::vector<Candidate> LeaseStore::Peek(pqxx::transaction_base& tx, const Shape&
   return candidates;
 }
 
-absl::StatusOr<Acquisition> LeaseStore::Acquire(int64_t session, const Shape& free,
-                                                size_t max_count,
-                                                const std::vector<AttemptId>& held, bool thorough) {
+absl::StatusOr<Acquisition> LeaseStore::Acquire(const std::vector<Claim>& claims, bool thorough) {
   Acquisition acquired;
-  std::vector<AttemptId>& granted = acquired.granted;
   std::map<LaneKey, int64_t> seen_minimum;
   FT_RETURN_IF_ERROR(pool_.Transact("acquire", [&](pqxx::transaction_base& tx) {
     acquired = Acquisition();
+    acquired.grants.resize(claims.size());
     seen_minimum.clear();
-    const auto worker = tx.exec_prepared(kLockSession.name, session);
-    if (worker.empty()) return SessionSupersededError();
-    // A poll that was on its way when its worker began to drain.
-    if (worker[0]["draining"].as<bool>()) return absl::OkStatus();
-    const AttemptArrays arrays(held);
-    for (const auto& row :
-         tx.exec_prepared(kUnlistedLeases.name, session, arrays.run_id.str(), arrays.epoch.str())) {
-      granted.push_back({row["run_id"].as<int64_t>(), row["epoch"].as<int64_t>()});
-    }
-    // An operator's wish does not take away what was granted before.
-    if (!granted.empty() || worker[0]["drain_requested"].as<bool>() ||
-        worker[0]["in_quarantine"].as<bool>()) {
-      return absl::OkStatus();
-    }
-    const bool on_trial = worker[0]["on_trial"].as<bool>();
-    if (on_trial && !held.empty()) return absl::OkStatus();
-    const size_t count = on_trial ? 1 : max_count;
-    acquired.looked = true;
     bool shapes_known;
     {
       MutexLock lock(mutex_);
       shapes_known = !shapes_.empty();
     }
     if (thorough || !shapes_known) FT_RETURN_IF_ERROR(LoadShapes(tx));
-    const std::vector<Candidate> chosen =
-        ChooseRuns(Peek(tx, free, count, thorough, &seen_minimum), free, count);
-    if (chosen.empty()) return absl::OkStatus();
-    ArrayText run_ids;
-    for (const Candidate& candidate : chosen) run_ids.Add(candidate.run_id);
+    std::vector<Candidate> candidates = Peek(tx, claims, thorough, &seen_minimum);
+    ArrayText run_ids, sessions, on_trial;
+    std::map<int64_t, size_t> claim_of_run;
+    for (size_t i = 0; i < claims.size() && !candidates.empty(); ++i) {
+      const Claim& claim = claims[i];
+      const size_t room = kMaxGranted - claim_of_run.size();
+      const size_t count = std::min(claim.on_trial ? 1 : claim.max_count, room);
+      for (const Candidate& taken : TakeRuns(&candidates, claim.free, count)) {
+        run_ids.Add(taken.run_id);
+        sessions.Add(claim.session);
+        claim_of_run[taken.run_id] = i;
+        acquired.grants[i].refused = true;
+      }
+      if (claim.on_trial) on_trial.Add(claim.session);
+    }
+    if (claim_of_run.empty()) return absl::OkStatus();
+    acquired.full = claim_of_run.size() == kMaxGranted;
     for (const auto& row :
-         tx.exec_prepared(kLeaseRuns.name, run_ids.str(), worker[0][0].as<int64_t>(), session,
+         tx.exec_prepared(kLeaseRuns.name, run_ids.str(), sessions.str(), on_trial.str(),
                           absl::ToDoubleSeconds(lease_duration_))) {
-      granted.push_back({row["run_id"].as<int64_t>(), row["epoch"].as<int64_t>()});
+      LeasedRun lease = ToLeasedRun(row);
+      Acquisition::Grant& grant = acquired.grants[claim_of_run.at(lease.attempt.run_id)];
+      grant.refused = false;
+      grant.leases.push_back(std::move(lease));
     }
     return absl::OkStatus();
   }));
@@ -158,22 +235,7 @@ absl::StatusOr<std::vector<LeasedRun>> LeaseStore::Describe(
   std::vector<LeasedRun> leases;
   if (attempts.empty()) return leases;
   FT_RETURN_IF_ERROR(pool_.Read("describe_leases", [&](pqxx::transaction_base& tx) {
-    const AttemptArrays arrays(attempts);
-    for (const auto& row :
-         tx.exec_prepared(kDescribeLeases.name, arrays.run_id.str(), arrays.epoch.str())) {
-      LeasedRun lease;
-      lease.attempt = {row["run_id"].as<int64_t>(), row["epoch"].as<int64_t>()};
-      lease.workspace = row["workspace"].c_str();
-      lease.name = row["name"].c_str();
-      lease.spec = BytesOf(row["spec"]);
-      lease.experiment_path = row["experiment_path"].c_str();
-      lease.resume_from = row["resume_from"].c_str();
-      lease.registers = row["registers"].as<bool>();
-      lease.stop_requested = ParseStopKind(row["stop_requested"].c_str()).value();
-      lease.acked_report = row["acked_report"].as<int64_t>();
-      lease.waited = absl::Seconds(row["waited_seconds"].as<double>());
-      leases.push_back(std::move(lease));
-    }
+    leases = DescribeIn(tx, attempts);
     return absl::OkStatus();
   }));
   return leases;

@@ -51,6 +51,8 @@ struct LeasedRun {
   std::string spec;
   std::string experiment_path;
   std::string resume_from;
+  // Listed checkpoints, newest first, where only some are kept.
+  std::vector<std::string> checkpoints;
   // Whether it registers a model when it completes.
   bool registers = false;
   StopKind stop_requested = StopKind::kNone;
@@ -73,15 +75,49 @@ struct RenewalResult {
   std::map<AttemptId, StopKind> held;
 };
 
-// What a claim has come to.
+// A session, and the attempts that its worker has.
+struct SessionHolds {
+  int64_t session = 0;
+  std::vector<AttemptId> attempts;
+};
+
+// How a worker that asks for runs stands.
+struct Standing {
+  int64_t worker_id = 0;
+  // Whether it may get something new: not while it is drained or in quarantine.
+  bool may_have_more = false;
+  // Its quarantine is over, and it gets one attempt at a time until one has gone well.
+  bool on_trial = false;
+  // Leases of its session that it does not list: they were granted in an answer that was lost.
+  std::vector<LeasedRun> unlisted;
+};
+
+// What a worker that may have more can take.
+struct Claim {
+  int64_t session = 0;
+  bool on_trial = false;
+  Shape free;
+  size_t max_count = 1;
+};
+
+// What claims have come to.
 struct Acquisition {
-  std::vector<AttemptId> granted;
-  // Whether the queue was looked at; it is not for a worker that gets nothing new.
-  bool looked = false;
+  struct Grant {
+    std::vector<LeasedRun> leases;
+    // There were runs for it, and it got none: the session is to be looked at again.
+    bool refused = false;
+  };
+  // One for each claim.
+  std::vector<Grant> grants;
+  // Whether as much as goes into one call was granted: there may be more.
+  bool full = false;
 };
 
 class LeaseStore {
  public:
+  // Runs that one call of Acquire grants at most.
+  static constexpr size_t kMaxGranted = 256;
+
   // `lease_duration` is how long a lease lives without a renewal (reassign).
   LeaseStore(Pool* pool, absl::Duration lease_duration)
       : pool_(*pool), lease_duration_(lease_duration) {}
@@ -90,11 +126,15 @@ class LeaseStore {
   absl::StatusOr<OpenedSession> OpenSession(const WorkerInfo& worker,
                                             const std::vector<AttemptId>& attempts);
 
-  // Grants leases on what fits, at most max_count; first those the session holds and does not list.
-  // `thorough` ignores the low-water hints, which finds runs that came in behind them; to be asked
-  // for about once a second. FAILED_PRECONDITION `SESSION_SUPERSEDED`.
-  absl::StatusOr<Acquisition> Acquire(int64_t session, const Shape& free, size_t max_count,
-                                      const std::vector<AttemptId>& held, bool thorough);
+  // Looks at sessions that ask for runs, each with what its worker has; in their order. A session's
+  // own error: FAILED_PRECONDITION `SESSION_SUPERSEDED`.
+  absl::StatusOr<std::vector<absl::StatusOr<Standing>>> Check(
+      const std::vector<SessionHolds>& sessions);
+
+  // Grants leases on what fits, the claims in their order, at most kMaxGranted in all. A session
+  // that stands otherwise than its claim says gets nothing. `thorough` ignores the low-water hints,
+  // which finds runs that came in behind them; to be asked for about once a second.
+  absl::StatusOr<Acquisition> Acquire(const std::vector<Claim>& claims, bool thorough);
 
   // In the order of the attempts. Those whose run has gone on are left out.
   absl::StatusOr<std::vector<LeasedRun>> Describe(const std::vector<AttemptId>& attempts);
@@ -127,7 +167,8 @@ class LeaseStore {
 
   absl::StatusOr<std::vector<int64_t>> FindRuns(const Query& query);
   absl::Status LoadShapes(pqxx::transaction_base& tx);
-  std::vector<Candidate> Peek(pqxx::transaction_base& tx, const Shape& free, size_t max_count,
+  // The first of each lane that has something for one of them.
+  std::vector<Candidate> Peek(pqxx::transaction_base& tx, const std::vector<Claim>& claims,
                               bool thorough, std::map<LaneKey, int64_t>* seen_minimum);
 
   Pool& pool_;

@@ -76,9 +76,8 @@ begin
 end $$;
 
 CREATE FUNCTION public.feed_position() RETURNS bigint
-    LANGUAGE sql
-    SET search_path TO 'pg_catalog', 'public'
-    AS $$ select feed_base + pg_current_xact_id()::text::bigint from public.installation $$;
+    LANGUAGE plpgsql
+    AS $$ begin return (select feed_base + pg_current_xact_id()::text::bigint from public.installation); end $$;
 
 CREATE FUNCTION public.guard_run_state() RETURNS trigger
     LANGUAGE plpgsql
@@ -610,6 +609,8 @@ ALTER TABLE ONLY public.workspaces
     ADD CONSTRAINT workspaces_pkey PRIMARY KEY (workspace_id);
 
 CREATE INDEX experiments_of_workspace ON public.experiments USING btree (workspace_id, experiment_id);
+
+CREATE INDEX leases_of_worker ON public.leases USING btree (worker_id);
 
 CREATE INDEX registered_models_of_owner ON public.registered_models USING btree (owner_id, model_id) WHERE (last_version > 0);
 

@@ -21,16 +21,18 @@ Shape Minus(const Shape& free, const Shape& needed) {
   return rest;
 }
 
-std::vector<Candidate> ChooseRuns(const std::vector<Candidate>& candidates, Shape free,
-                                  size_t max_count) {
-  std::vector<Candidate> chosen;
-  for (const Candidate& candidate : candidates) {
-    if (chosen.size() == max_count) break;
-    if (!Fits(candidate.needed, free)) continue;
-    free = Minus(free, candidate.needed);
-    chosen.push_back(candidate);
+std::vector<Candidate> TakeRuns(std::vector<Candidate>* candidates, Shape free, size_t max_count) {
+  std::vector<Candidate> taken, left;
+  for (Candidate& candidate : *candidates) {
+    if (taken.size() < max_count && Fits(candidate.needed, free)) {
+      free = Minus(free, candidate.needed);
+      taken.push_back(std::move(candidate));
+    } else {
+      left.push_back(std::move(candidate));
+    }
   }
-  return chosen;
+  *candidates = std::move(left);
+  return taken;
 }
 
 }  // namespace finetuned

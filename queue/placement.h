@@ -38,10 +38,9 @@ struct Candidate {
   Shape needed;
 };
 
-// Takes candidates in their order (priority, then position) as long as they fit together; one that
-// does not fit is passed over, so that a large run never keeps a small worker idle. At most
-// max_count.
-std::vector<Candidate> ChooseRuns(const std::vector<Candidate>& candidates, Shape free,
-                                  size_t max_count);
+// Takes candidates out of the list, in their order (priority, then position), as long as they fit
+// together; one that does not fit is passed over, so that a large run never keeps a small worker
+// idle. At most max_count.
+std::vector<Candidate> TakeRuns(std::vector<Candidate>* candidates, Shape free, size_t max_count);
 
 }  // namespace finetuned

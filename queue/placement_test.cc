@@ -19,22 +19,27 @@ std::vector<int64_t> Ids(const std::vector<Candidate>& chosen) {
   return ids;
 }
 
+// Those taken, and then those left.
+using Parts = std::pair<std::vector<int64_t>, std::vector<int64_t>>;
+Parts Take(std::vector<Candidate> candidates, const Shape& free, size_t max_count) {
+  const std::vector<int64_t> taken = Ids(TakeRuns(&candidates, free, max_count));
+  return {taken, Ids(candidates)};
+}
+
 TEST(Placement, TakesInOrderWhatFitsTogether) {
   const Shape free{0, "", 4, 0};
-  EXPECT_EQ(Ids(ChooseRuns({Waiting(1, 2), Waiting(2, 2), Waiting(3, 1)}, free, 10)),
-            (std::vector<int64_t>{1, 2}));
+  EXPECT_EQ(Take({Waiting(1, 2), Waiting(2, 2), Waiting(3, 1)}, free, 10), Parts({1, 2}, {3}));
 }
 
 TEST(Placement, ALargeRunDoesNotKeepASmallWorkerIdle) {
   const Shape free{0, "", 2, 0};
-  EXPECT_EQ(Ids(ChooseRuns({Waiting(1, 1, 8), Waiting(2, 2)}, free, 10)),
-            (std::vector<int64_t>{2}));
+  EXPECT_EQ(Take({Waiting(1, 1, 8), Waiting(2, 2)}, free, 10), Parts({2}, {1}));
 }
 
 TEST(Placement, TakesNoMoreThanAskedFor) {
   const Shape free{0, "", 8, 0};
-  EXPECT_EQ(Ids(ChooseRuns({Waiting(1, 1), Waiting(2, 1)}, free, 1)), (std::vector<int64_t>{1}));
-  EXPECT_TRUE(ChooseRuns({Waiting(1, 1)}, free, 0).empty());
+  EXPECT_EQ(Take({Waiting(1, 1), Waiting(2, 1)}, free, 1), Parts({1}, {2}));
+  EXPECT_EQ(Take({Waiting(1, 1)}, free, 0), Parts({}, {1}));
 }
 
 TEST(Placement, EachNeedCountsToTheLastUnit) {

@@ -1,9 +1,12 @@
 #include "worker/publisher.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdio>
+#include <iterator>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "artifacts/copy_folder.h"
 #include "artifacts/publish.h"
 #include "base/logging.h"
@@ -152,33 +155,46 @@ absl::Status Publisher::Prune(const v1::Lease& lease, int64_t newest_step) const
   if (keep <= 0) return absl::OkStatus();
   const std::string& folder = lease.checkpoints_path();
   FT_ASSIGN_OR_RETURN(const std::vector<ArtifactStore::Entry> entries, store_.List(folder));
-  struct Old {
+  struct Saved {
     int64_t batch;
     std::string name;
     std::vector<std::string> also;
   };
-  std::vector<Old> found;
-  const std::string own = Join(lease.artifact_path(), "attempts/");
+  std::vector<Saved> listed, unwanted;
+  const std::string of_run = Join(lease.artifact_path(), "attempts/");
+  const std::string of_attempt = StagingPath(lease) + "/";
+  const auto& names = lease.checkpoints();
+  // Daemons of the version before do not tell what is listed.
+  const bool told = lease.resume_from().empty() || !names.empty();
   for (const ArtifactStore::Entry& entry : entries) {
     const int64_t batch = BatchOfCheckpoint(entry.name);
-    if (!entry.is_folder || batch < 0 || batch > newest_step) continue;
+    if (!entry.is_folder || batch < 0) continue;
     const absl::StatusOr<Published> published = ReadPublished(store_, Join(folder, entry.name));
     // Only what this run has published: the folder may be another's too.
-    if (!published.ok() || published->manifest.source.compare(0, own.size(), own) != 0) continue;
-    Old old{batch, entry.name, {}};
-    for (const auto& [path, sha256] : published->manifest.also) old.also.push_back(path);
-    found.push_back(std::move(old));
+    if (!published.ok() || !absl::StartsWith(published->manifest.source, of_run)) continue;
+    Saved saved{batch, entry.name, {}};
+    for (const auto& [path, sha256] : published->manifest.also) saved.also.push_back(path);
+    if (absl::StartsWith(published->manifest.source, of_attempt)) {
+      if (batch <= newest_step) listed.push_back(std::move(saved));
+    } else if (std::count(names.begin(), names.end(), entry.name) > 0) {
+      listed.push_back(std::move(saved));
+    } else if (told) {
+      unwanted.push_back(std::move(saved));
+    }
   }
-  std::sort(found.begin(), found.end(),
-            [](const Old& a, const Old& b) { return a.batch > b.batch; });
-  for (size_t i = static_cast<size_t>(keep); i < found.size(); ++i) {
+  std::sort(listed.begin(), listed.end(),
+            [](const Saved& a, const Saved& b) { return a.batch > b.batch; });
+  const size_t kept = std::min(static_cast<size_t>(keep), listed.size());
+  std::move(listed.begin() + static_cast<std::ptrdiff_t>(kept), listed.end(),
+            std::back_inserter(unwanted));
+  for (const Saved& saved : unwanted) {
     // The checkpoint goes first: a folder that lists another that is gone would be incomplete.
-    FT_RETURN_IF_ERROR(store_.Delete(Join(folder, found[i].name)));
-    for (const std::string& path : found[i].also) {
+    FT_RETURN_IF_ERROR(store_.Delete(Join(folder, saved.name)));
+    for (const std::string& path : saved.also) {
       FT_RETURN_IF_ERROR(store_.Delete(Join(folder, path)));
     }
     Log(LogLevel::kInfo, "checkpoint deleted, newer ones are kept",
-        {{"run", lease.run()}, {"checkpoint", found[i].name}});
+        {{"run", lease.run()}, {"checkpoint", saved.name}});
   }
   return absl::OkStatus();
 }

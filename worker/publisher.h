@@ -37,9 +37,10 @@ class Publisher {
                                           const std::function<bool()>& go_on,
                                           const std::function<bool()>& may_publish) const;
 
-  // Deletes this run's published checkpoints older than the newest `spec.save_num_to_keep`. To be
-  // called when the newest, `newest_step`, is acknowledged. Later ones, and those of other runs,
-  // are left alone.
+  // Deletes this run's published checkpoints but the newest `spec.save_num_to_keep` of those that
+  // are listed: what earlier attempts have published and could not report is not, and goes first.
+  // To be called when the newest, `newest_step`, is acknowledged. Later ones of this attempt, and
+  // those of other runs, are left alone.
   absl::Status Prune(const v1::Lease& lease, int64_t newest_step) const;
 
  private:

@@ -26,7 +26,7 @@ class PublisherTest : public ::testing::Test {
     line.name = "ep1-ba" + std::to_string(batch);
     line.huggingface = "huggingface/ba" + std::to_string(batch);
     line.step = batch;
-    const std::string staging = "runs/7/attempts/2/checkpoints/";
+    const std::string staging = Publisher::StagingPath(lease_) + "/";
     EXPECT_TRUE(store_.Put(staging + line.name + "/state", "12345").ok());
     EXPECT_TRUE(store_.Put(staging + line.huggingface + "/model", "123").ok());
     return line;
@@ -159,6 +159,35 @@ TEST_F(PublisherTest, OnlyTheNewestOfThisRunAreKept) {
   lease_.mutable_spec()->set_save_num_to_keep(-1);
   ASSERT_TRUE(publisher_.Prune(lease_, 100).ok());
   EXPECT_TRUE(store_.Head("runs/7/checkpoints/ep1-ba10").ok());
+}
+
+TEST_F(PublisherTest, WhatAnEarlierAttemptCouldNotReportCountsForNothing) {
+  // Saved by the attempt before, of which only the first two are listed.
+  v1::Lease before = lease_;
+  before.mutable_attempt()->set_epoch(1);
+  const v1::Lease current = std::exchange(lease_, before);
+  for (const int batch : {10, 20, 35}) {
+    ASSERT_TRUE(publisher_.Publish(lease_, Stage(batch), yes_).ok());
+  }
+  lease_ = current;
+  lease_.mutable_spec()->set_save_num_to_keep(3);
+  lease_.set_resume_from("runs/7/checkpoints/ep1-ba20");
+  const auto is_there = [&](int batch) {
+    return store_.Head("runs/7/checkpoints/ep1-ba" + std::to_string(batch)).ok();
+  };
+  ASSERT_TRUE(publisher_.Publish(lease_, Stage(30), yes_).ok());
+  // A daemon of the version before does not say what is listed: nothing of other attempts goes.
+  ASSERT_TRUE(publisher_.Prune(lease_, 30).ok());
+  EXPECT_TRUE(is_there(10) && is_there(20) && is_there(30) && is_there(35));
+  lease_.add_checkpoints("ep1-ba20");
+  lease_.add_checkpoints("ep1-ba10");
+  ASSERT_TRUE(publisher_.Prune(lease_, 30).ok());
+  EXPECT_TRUE(is_there(10) && is_there(20) && is_there(30));
+  EXPECT_FALSE(is_there(35));
+  ASSERT_TRUE(publisher_.Publish(lease_, Stage(40), yes_).ok());
+  ASSERT_TRUE(publisher_.Prune(lease_, 40).ok());
+  EXPECT_FALSE(is_there(10));
+  EXPECT_TRUE(is_there(20) && is_there(30) && is_there(40));
 }
 
 TEST(BatchOfCheckpoint, ReadsOnlyWholeNames) {

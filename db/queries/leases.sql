@@ -14,25 +14,42 @@ cross join lateral (
 ) q
 order by q.priority, q.pos
 
--- name: lock_session
--- Held to the end of the claim, so that a new session of the worker cannot come between.
--- A worker in quarantine gets nothing, and after it one attempt at a time.
-select worker_id, draining, drain_requested, quarantine_end_time is not null as on_trial,
-       coalesce(quarantine_end_time > clock_timestamp(), false) as in_quarantine
-from workers where session_id = $1::bigint for share
+-- name: check_sessions
+-- How workers that ask for runs stand, each with the leases of its session that it does not list: their answer was
+-- lost. A worker in quarantine gets nothing, and after it one attempt at a time.
+select w.worker_id, w.session_id, w.draining, w.drain_requested, w.quarantine_end_time is not null as on_trial,
+       coalesce(w.quarantine_end_time > clock_timestamp(), false) as in_quarantine, l.run_id, l.epoch
+from workers w
+left join leases l on (l.worker_id, l.session_id) = (w.worker_id, w.session_id)
+  and (l.session_id, l.run_id, l.epoch) not in (select * from unnest($2::bigint[], $3::bigint[], $4::bigint[]))
+where w.session_id = any($1::bigint[])
+order by w.worker_id, l.run_id
 
 -- name: lease_runs
--- Grants leases on queue rows that this transaction has locked. Runs that somebody else has locked, to cancel them,
--- are passed over: waiting for them here would be a deadlock. A new epoch fences every write of an older attempt.
--- Expiry is by the database's clock.
-with chosen as materialized (
-  select run_id from runs where run_id = any($1::bigint[]) and state = 'PENDING'
-  for no key update skip locked
+-- Grants leases on queue rows that this transaction has locked, and tells what their workers need to know. A new epoch
+-- fences every write of an older attempt. Expiry is by the database's clock.
+with sessions as materialized (
+  -- Locked to the end of the claim, so that a new session of the worker cannot come between; in the order of their ids,
+  -- as everywhere. Nothing for those that stand otherwise than when they were looked at.
+  select worker_id, session_id from workers
+  where session_id = any($2::bigint[]) and not draining and not drain_requested
+    and (quarantine_end_time is null
+         or quarantine_end_time <= clock_timestamp() and session_id = any($3::bigint[]))
+  order by worker_id for share
+),
+chosen as materialized (
+  -- Runs that somebody else has locked, to cancel them, are passed over: waiting for them would be a deadlock.
+  select i.*, s.worker_id, r.shape_id, r.priority, r.queue_pos
+  from unnest($1::bigint[], $2::bigint[]) with ordinality as i(run_id, session_id, ordinal)
+  join sessions s using (session_id)
+  join runs r using (run_id)
+  where r.state = 'PENDING'
+  for no key update of r skip locked
 ),
 claimed as (
-  delete from run_queue q using chosen, runs r
-  where r.run_id = chosen.run_id and (q.shape_id, q.priority, q.pos) = (r.shape_id, r.priority, r.queue_pos)
-  returning q.run_id
+  delete from run_queue q using chosen c
+  where (q.shape_id, q.priority, q.pos) = (c.shape_id, c.priority, c.queue_pos)
+  returning q.run_id, c.worker_id, c.session_id, c.ordinal
 ),
 started as (
   update runs set state = 'STARTING', epoch = epoch + 1, update_time = greatest(update_time, clock_timestamp()),
@@ -41,23 +58,42 @@ started as (
                   paused_duration = paused_duration + coalesce(clock_timestamp() - resume_time, interval '0'),
                   resume_time = null
   from claimed where runs.run_id = claimed.run_id
-  returning runs.run_id, runs.epoch
+  returning claimed.*, runs.epoch, runs.workspace_id, runs.name, runs.experiment_id, runs.create_time,
+            runs.registered_model_id, runs.stop_requested, runs.checkpoints_kept
 ),
 attempts as (
-  insert into run_attempts (run_id, epoch, worker_id) select run_id, epoch, $2::bigint from started
+  insert into run_attempts (run_id, epoch, worker_id) select run_id, epoch, worker_id from started
 ),
 granted as (
   insert into leases (run_id, epoch, worker_id, session_id, expire_time)
-  select run_id, epoch, $2::bigint, $3::bigint, clock_timestamp() + make_interval(secs => $4::float8) from started
+  select run_id, epoch, worker_id, session_id, clock_timestamp() + make_interval(secs => $4::float8) from started
 )
-select run_id, epoch from started
+select r.run_id, r.epoch, r.registered_model_id is not null as registers, w.name as workspace, r.name,
+       s.spec, r.stop_requested, 0 as acked_report, e.path as experiment_path,
+       extract(epoch from clock_timestamp() - r.create_time)::float8 as waited_seconds,
+       coalesce((select c.path from checkpoints c where c.run_id = r.run_id order by c.step desc limit 1), '')
+         as resume_from,
+       -- No name has a slash.
+       case when r.checkpoints_kept > 0
+         then (select coalesce(string_agg(c.name, '/' order by c.step desc), '') from checkpoints c
+               where c.run_id = r.run_id)
+         else '' end as checkpoints
+from started r
+join workspaces w using (workspace_id)
+join experiments e using (experiment_id)
+join run_specs s using (run_id)
+order by r.ordinal
 
 -- name: describe_leases
 -- What a worker needs to know of leases it holds.
 select r.run_id, r.epoch, r.registered_model_id is not null as registers, w.name as workspace, r.name, s.spec, r.stop_requested, a.acked_report,
        e.path as experiment_path, extract(epoch from a.create_time - r.create_time)::float8 as waited_seconds,
        coalesce((select c.path from checkpoints c where c.run_id = r.run_id order by c.step desc limit 1), '')
-         as resume_from
+         as resume_from,
+       case when r.checkpoints_kept > 0
+         then (select coalesce(string_agg(c.name, '/' order by c.step desc), '') from checkpoints c
+               where c.run_id = r.run_id)
+         else '' end as checkpoints
 from unnest($1::bigint[], $2::bigint[]) with ordinality as i(run_id, epoch, ordinal)
 join runs r using (run_id, epoch)
 join workspaces w using (workspace_id)
@@ -65,13 +101,6 @@ join experiments e using (experiment_id)
 join run_specs s using (run_id)
 join run_attempts a on a.run_id = r.run_id and a.epoch = r.epoch
 order by i.ordinal
-
--- name: unlisted_leases
--- Leases of a session that its worker does not list: their answer was lost.
-select run_id, epoch from leases
-where session_id = $1::bigint
-  and (run_id, epoch) not in (select * from unnest($2::bigint[], $3::bigint[]))
-order by run_id
 
 -- name: renew_leases
 -- Renews what its session still holds; locked in the order of run ids, as every other writer of leases does.

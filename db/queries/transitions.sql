@@ -69,28 +69,27 @@ moved as (
              then coalesce(clock_timestamp() - r.resume_time, interval '0') else interval '0' end,
     resume_time = null
   from input i where r.run_id = i.run_id
+  -- With what the input says of each: joining the two again would compare every run with every other.
   returning r.run_id, r.owner_id, r.epoch, r.last_seq, r.update_time, r.shape_id, r.priority, r.queue_pos, r.state,
-            r.retry_time, r.feed_pos
+            r.retry_time, r.feed_pos, i.event_type, i.message, i.detail, i.ends_attempt, i.attribution, i.worker_lost,
+            i.frees_slot
 ),
 events as (
   insert into run_events (run_id, seq, event_time, epoch, type, message, detail, feed_pos)
-  select m.run_id, m.last_seq, m.update_time, m.epoch, i.event_type, i.message, i.detail, m.feed_pos
-  from moved m join input i using (run_id)
+  select run_id, last_seq, update_time, epoch, event_type, message, detail, feed_pos from moved
 ),
 ended_leases as (
-  delete from leases l using moved m, input i
-  where l.run_id = m.run_id and i.run_id = m.run_id and i.ends_attempt
-  returning l.run_id, l.renew_time
+  delete from leases l using moved m where l.run_id = m.run_id and m.ends_attempt
 ),
 ended_attempts as (
   update run_attempts a set
     end_time = m.update_time,
-    end_reason = i.message,
-    attribution = nullif(i.attribution, '')::attribution,
-    worker_lost = i.worker_lost,
-    last_renew_time = e.renew_time
-  from moved m join input i using (run_id) left join ended_leases e using (run_id)
-  where a.run_id = m.run_id and a.epoch = m.epoch and a.end_time is null and i.ends_attempt
+    end_reason = m.message,
+    attribution = nullif(m.attribution, '')::attribution,
+    worker_lost = m.worker_lost,
+    last_renew_time = (select l.renew_time from leases l where l.run_id = m.run_id)
+  from moved m
+  where a.run_id = m.run_id and a.epoch = m.epoch and a.end_time is null and m.ends_attempt
 ),
 left_queue as (
   delete from run_queue q using moved m
@@ -103,8 +102,7 @@ entered_queue as (
 ),
 freed as (
   update owners o set active = o.active - f.freed_count
-  from (select m.owner_id, count(*) as freed_count from moved m join input i using (run_id)
-        where i.frees_slot group by m.owner_id) f
+  from (select owner_id, count(*) as freed_count from moved where frees_slot group by owner_id) f
   where o.owner_id = f.owner_id
 )
 select run_id, last_seq, state from moved

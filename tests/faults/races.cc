@@ -105,10 +105,9 @@ std::string Renew(Stores& stores, const Scene& scene) {
 
 Act Acquire(bool other) {
   return [other](Stores& stores, const Scene& scene) -> std::string {
-    const auto leased = stores.leases.Acquire(other ? scene.other_session : scene.session,
-                                              Shape{0, "", 64, 0}, 1, {}, /*thorough=*/true);
+    const auto leased = AcquireOne(stores.leases, other ? scene.other_session : scene.session);
     if (!leased.ok()) return Failed(leased.status());
-    return leased->granted.empty() ? "nothing" : absl::StrCat("leased ", leased->granted[0].run_id);
+    return leased->has_value() ? absl::StrCat("leased ", (*leased)->run_id) : "nothing";
   };
 }
 

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "base/clock.h"
+#include "base/status.h"
 #include "base/uuid.h"
 
 namespace finetuned {
@@ -131,6 +132,18 @@ Stores::Stores(const std::string& database_url)
       transitions(&pool, TransitionOptions()),
       edits(&pool) {}
 
+absl::StatusOr<std::optional<AttemptId>> AcquireOne(LeaseStore& leases, int64_t session) {
+  FT_ASSIGN_OR_RETURN(const auto standings, leases.Check({{session, {}}}));
+  FT_ASSIGN_OR_RETURN(const Standing standing, standings[0]);
+  if (!standing.unlisted.empty()) return standing.unlisted[0].attempt;
+  if (!standing.may_have_more) return std::nullopt;
+  const Claim claim{session, standing.on_trial, Shape{0, "", 64, 0}, 1};
+  FT_ASSIGN_OR_RETURN(const Acquisition acquired, leases.Acquire({claim}, /*thorough=*/true));
+  const std::vector<LeasedRun>& granted = acquired.grants[0].leases;
+  if (granted.empty()) return std::nullopt;
+  return granted[0].attempt;
+}
+
 SceneMaker::SceneMaker()
     : database_(TestPostgres::Get().NewDatabase()),
       admin_(database_.admin_url),
@@ -183,12 +196,9 @@ Scene SceneMaker::Make(const SceneOptions& options) {
   if (options.stage == Stage::kPaused) {
     Value(stores_.transitions.Pause(scene.run_id, "Paused."), "Pause");
   } else if (options.stage != Stage::kPending) {
-    const auto leased =
-        Value(stores_.leases.Acquire(scene.session, Shape{0, "", 64, 0}, 1, {}, /*thorough=*/true),
-              "Acquire")
-            .granted;
-    if (leased.size() != 1 || leased[0].run_id != scene.run_id) Die("another run was leased");
-    scene.epoch = leased[0].epoch;
+    const auto leased = Value(AcquireOne(stores_.leases, scene.session), "Acquire");
+    if (!leased.has_value() || leased->run_id != scene.run_id) Die("another run was leased");
+    scene.epoch = leased->epoch;
   }
   if (options.stage == Stage::kRunning || options.stage == Stage::kTrained) {
     std::vector<IncomingReport> reports(options.stage == Stage::kTrained ? 2 : 1);

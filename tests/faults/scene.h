@@ -31,6 +31,9 @@ struct Stores {
   EditStore edits;
 };
 
+// One run for a session that has nothing, as the dispatcher claims it: nothing where there is none.
+absl::StatusOr<std::optional<AttemptId>> AcquireOne(LeaseStore& leases, int64_t session);
+
 // How far a scene's run has come.
 enum class Stage { kPending, kLeased, kRunning, kTrained, kPaused };
 
