@@ -51,7 +51,14 @@ std::string ArtifactStore::Absolute(std::string_view path) const {
   return path.empty() ? root_ : root_ + "/" + std::string(path);
 }
 
-absl::Status ArtifactStore::Check() const { return OpenRoot(root_).status(); }
+absl::Status ArtifactStore::Check() const {
+  const absl::Status status = OpenRoot(root_).status();
+  if (status.ok()) return status;
+  return UnavailableError(
+      "ARTIFACT_ROOT_NOT_MOUNTED",
+      std::string(status.message()) + ": is the path of artifact_root right, and is it mounted?",
+      absl::Seconds(1));
+}
 
 absl::Status ArtifactStore::Put(std::string_view path, std::string_view content) const {
   FT_ASSIGN_OR_RETURN(const ParentAndName at, OpenParentBeneath(root_, path, true));

@@ -37,7 +37,8 @@ class ArtifactStore {
   // The absolute path; for handing to another program only.
   std::string Absolute(std::string_view path) const;
 
-  // Whether the root is a folder that can be opened.
+  // Whether the root is a folder that can be opened. UNAVAILABLE `ARTIFACT_ROOT_NOT_MOUNTED` where
+  // it is not, which may pass: it is a filesystem of its own.
   absl::Status Check() const;
 
   // Replaces the file atomically and durably, making the folders above it.

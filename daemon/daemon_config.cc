@@ -2,6 +2,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "artifacts/artifact_store.h"
 #include "base/address.h"
 #include "base/file.h"
 #include "base/status.h"
@@ -38,12 +39,6 @@ absl::Status CheckListen(const char* field, const std::string& address, bool tls
                      " is not a loopback address, and without TLS nothing else is served; set "
                      "tls.cert_file and tls.key_file, or use 127.0.0.1 and a proxy in front"));
   }
-  return absl::OkStatus();
-}
-
-absl::Status CheckFolder(const std::string& field, const std::string& path) {
-  if (path.empty() || path[0] != '/') return Bad(field + ": is required, an absolute path");
-  if (!FileExists(path)) return Bad(absl::StrCat(field, ": the folder ", path, " does not exist"));
   return absl::OkStatus();
 }
 
@@ -140,7 +135,10 @@ absl::Status PrepareDaemonConfig(config::v1::DaemonConfig* config) {
         "database_url: is required, e.g. postgresql://finetuned_daemon@db.example/finetuned; "
         "or run `finetuned dev`, which brings its own Postgres");
   }
-  FT_RETURN_IF_ERROR(CheckFolder("artifact_root", config->artifact_root()));
+  if (config->artifact_root().empty() || config->artifact_root()[0] != '/') {
+    return Bad("artifact_root: is required, an absolute path");
+  }
+  FT_RETURN_IF_ERROR(ArtifactStore(config->artifact_root()).Check());
   for (const std::string& root : config->data_roots()) {
     if (root.empty() || root[0] != '/') return Bad("data_roots: must be absolute paths");
   }

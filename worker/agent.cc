@@ -209,7 +209,9 @@ void Agent::SessionLoop() {
     const absl::Status status = OpenSession();
     if (!status.ok() && IsRefusal(status) && !absl::IsCancelled(status)) {
       Log(LogLevel::kError, "the session is refused", {{"error", status}});
-      return Finish(kExitRefused);
+      // A mount point without its filesystem looks like another root.
+      const bool other_root = ErrorReason(status) == "ARTIFACT_ROOT_MISMATCH";
+      return Finish(other_root ? kExitUnavailable : kExitRefused);
     }
     if (!status.ok()) HandleError("OpenSession", status, backoff);
     MutexLock lock(mutex_);
@@ -234,6 +236,7 @@ void Agent::SessionLoop() {
 absl::Status Agent::OpenSession() {
   const std::string nonce = HexEncode(RandomBytes(16));
   const std::string nonce_name = NewUuid(options_.clock->Now());
+  FT_RETURN_IF_ERROR(store_.Check());
   FT_RETURN_IF_ERROR(store_.WriteNonce(nonce_name, nonce));
   v1::OpenSessionRequest request;
   request.set_worker(options_.config.name());

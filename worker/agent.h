@@ -37,6 +37,8 @@ class Agent {
   static constexpr int kExitOk = 0;
   // The configuration is wrong, or the daemon refuses the session for good.
   static constexpr int kExitRefused = 1;
+  // The artifact root is not there, or is another than the daemon's: is it mounted?
+  static constexpr int kExitUnavailable = 69;
   // Another agent has opened a session in this worker's name; its trainers here are killed.
   static constexpr int kExitSuperseded = 4;
   // Another agent runs in this work folder.
@@ -51,7 +53,7 @@ class Agent {
 
   // Checks the configuration, locks the work folder and reads the attempts in it. INVALID_ARGUMENT
   // for a configuration that cannot work; FAILED_PRECONDITION when another agent has the folder;
-  // others when it cannot be read.
+  // UNAVAILABLE when the artifact root is not there; others when the folder cannot be read.
   static absl::StatusOr<std::unique_ptr<Agent>> Create(Options options);
   ~Agent();
 

@@ -3,6 +3,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <cstdio>
 #include <fstream>
 
 #include "worker/agent_fixture.h"
@@ -204,11 +206,39 @@ TEST_F(AgentTest, ASecondAgentInTheSameWorkFolderIsRefused) {
   EXPECT_EQ(ErrorReason(Agent::Create(options).status()), "WORK_DIR_IN_USE");
 }
 
+TEST_F(AgentTest, AnArtifactRootThatIsGoneIsWaitedFor) {
+  Agent::Options options;
+  options.config = config_;
+  options.config.set_artifact_root(folder_ + "/absent");
+  options.engine = &engine_;
+  options.clock = &RealClock::Get();
+  EXPECT_EQ(ErrorReason(Agent::Create(options).status()), "ARTIFACT_ROOT_NOT_MOUNTED");
+  // Gone after the agent has come up, and before it has a session.
+  options.config = config_;
+  auto agent = Agent::Create(options);
+  ASSERT_TRUE(agent.ok()) << agent.status();
+  const std::string away = daemon_.root + ".away";
+  ASSERT_EQ(rename(daemon_.root.c_str(), away.c_str()), 0);
+  std::atomic<bool> ended{false};
+  std::thread thread([&] {
+    (*agent)->Run();
+    ended = true;
+  });
+  EXPECT_FALSE(Eventually([&] { return ended.load(); }, absl::Seconds(1)));
+  ASSERT_EQ(rename(away.c_str(), daemon_.root.c_str()), 0);
+  EXPECT_TRUE(Eventually([&] {
+    MutexLock lock(daemon_.mutex);
+    return daemon_.session > 0;
+  }));
+  (*agent)->Stop();
+  thread.join();
+}
+
 TEST_F(AgentTest, AnotherArtifactRootOrABadTokenIsRefused) {
   ASSERT_TRUE(MakeDirectories(folder_ + "/other").ok());
   config_.set_artifact_root(folder_ + "/other");
   StartAgent();
-  EXPECT_EQ(JoinAgent(), Agent::kExitRefused);
+  EXPECT_EQ(JoinAgent(), Agent::kExitUnavailable);
   config_.set_artifact_root(daemon_.root);
   ASSERT_TRUE(WriteFileAtomically(config_.token_file(), "wrong").ok());
   StartAgent();

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "absl/strings/str_format.h"
 #include "worker/test_support.h"
 
 namespace finetuned {
@@ -23,9 +24,7 @@ class LogBoundTest : public testing::Test {
   void Write(int64_t bytes) {
     std::ofstream log(folder_ + "/a/stderr.log", std::ios::app);
     for (int64_t end = written_ + bytes; written_ < end; written_ += 16) {
-      char line[17];
-      snprintf(line, sizeof line, "%015ld\n", static_cast<long>(written_));
-      log << line;
+      log << absl::StrFormat("%015d\n", written_);
     }
   }
   LogBound Make() { return LogBound(&store_, "a", {kMax, absl::Seconds(10)}); }

@@ -40,8 +40,10 @@ std::string ShimPath() {
 
 int Fail(const absl::Status& status) {
   fprintf(stderr, "finetuned-worker: %s\n", std::string(status.message()).c_str());
-  return finetuned::ErrorReason(status) == "WORK_DIR_IN_USE" ? finetuned::Agent::kExitWorkDirInUse
-                                                             : finetuned::Agent::kExitRefused;
+  using finetuned::Agent;
+  if (absl::IsUnavailable(status)) return Agent::kExitUnavailable;
+  return finetuned::ErrorReason(status) == "WORK_DIR_IN_USE" ? Agent::kExitWorkDirInUse
+                                                             : Agent::kExitRefused;
 }
 
 }  // namespace
@@ -62,7 +64,7 @@ int main(int argc, char** argv) {
   app.footer(
       "Exit status: 0 it was told to stop; 1 the configuration or the daemon refused; 4 another\n"
       "agent has taken this worker's name over; 5 another agent runs in this work_dir; 64 wrong\n"
-      "usage.");
+      "usage; 69 the artifact root is not there, or is not the daemon's.");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

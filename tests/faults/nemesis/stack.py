@@ -42,9 +42,9 @@ COME_UP_SECONDS = 60
 # Its exit status; 3 is an error of a statement.
 PSQL_NOT_CONNECTED = 2
 ADMIN = "finetuned_admin"
-# Of a daemon 69: no Postgres yet; 78: a wrong setting, which an artifact root that is gone for now looks like.
-# Of an agent 4: superseded; 1: refused, 5: the agent before is not gone.
-DAEMON_EXITS, WORKER_EXITS = (0, 69, 78), (0, 4, 5)
+# 69: no Postgres yet, or no artifact root (78 in the version before). Of an agent 4: superseded; 5: the agent before is
+# not gone.
+DAEMON_EXITS, WORKER_EXITS = (0, 69, 78), (0, 4, 5, 69)
 
 
 def run(argv, **options):
