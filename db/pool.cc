@@ -1,5 +1,7 @@
 #include "db/pool.h"
 
+#include <algorithm>
+
 #include <pqxx/pqxx>
 
 #include "absl/strings/str_cat.h"
@@ -14,6 +16,10 @@ namespace finetuned {
 namespace {
 
 constexpr int kMaxTransactionTries = 5;
+// How long a new connection keeps its plans, and the most it does after having doubled it each
+// time.
+constexpr absl::Duration kFirstPlanLife = absl::Seconds(1);
+constexpr absl::Duration kLongestPlanLife = absl::Minutes(10);
 
 }  // namespace
 
@@ -29,11 +35,25 @@ class Connection {
         "; set lock_timeout = ", absl::ToInt64Milliseconds(options.lock_timeout),
         "; set idle_in_transaction_session_timeout = 30000; set search_path = public"
         "; set timezone = 'UTC'; set application_name = 'finetuned'"
-        "; set client_min_messages = warning; set jit = off"));
+        "; set client_min_messages = warning; set jit = off"
+        // A plan is made while a table is small and kept while it grows: it must not be one that
+        // reads all of it where there is an index.
+        "; set enable_seqscan = off"));
     const auto in_recovery = setup.exec1("select pg_is_in_recovery()");
     if (in_recovery[0].as<bool>()) throw pqxx::broken_connection("the server is a standby");
     setup.commit();
     for (const Query* query : kAllQueries) session_.prepare(query->name, query->sql);
+  }
+
+  // Plans are kept for as long as the statistics of their tables stand, and those of a new
+  // installation say that all is empty, while thousands of rows come. So young plans are made anew
+  // now and then: the size that a table has is looked at then.
+  void RenewPlans() {
+    const absl::Duration now = RealClock::Get().SinceBoot();
+    if (now < planned_ + plan_life_) return;
+    pqxx::nontransaction(session_).exec("discard plans");
+    planned_ = now;
+    plan_life_ = std::min(2 * plan_life_, kLongestPlanLife);
   }
 
   pqxx::connection& session() { return session_; }
@@ -42,6 +62,8 @@ class Connection {
  private:
   pqxx::connection session_;
   absl::Duration opened_;
+  absl::Duration planned_ = opened_;
+  absl::Duration plan_life_ = kFirstPlanLife;
 };
 
 Pool::Pool(Options options) : options_(std::move(options)) {}
@@ -85,7 +107,11 @@ absl::Status Pool::RunOnce(const char* name, const Body& body, bool transaction)
   absl::Status status;
   // Exceptions of libpqxx, and of the conversions in `body`, end here.
   try {
-    if (connection == nullptr) connection = std::make_unique<Connection>(options_);
+    if (connection == nullptr) {
+      connection = std::make_unique<Connection>(options_);
+    } else {
+      connection->RenewPlans();
+    }
     if (transaction) {
       pqxx::work work(connection->session());
       status = body(work);

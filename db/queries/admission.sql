@@ -104,25 +104,29 @@ inserted as (
     on (m.workspace_id, m.name) = (a.workspace_id, a.register_to)
   where a.register_to = '' or m.owner_id = a.owner_id
   on conflict (workspace_id, name) do nothing
-  returning run_id, owner_id, shape_id, feed_pos
+  returning run_id, owner_id, shape_id, priority, queue_pos, feed_pos
+),
+-- Looked up by hash: a join of the two, of which few rows are expected, would compare every run with every other.
+made as materialized (
+  select * from admitted where (run_id in (select run_id from inserted)) is true
 ),
 specs as (
-  insert into run_specs (run_id, spec) select run_id, spec from admitted join inserted using (run_id)
+  insert into run_specs (run_id, spec) select run_id, spec from made
 ),
 queued as (
   insert into run_queue (shape_id, priority, pos, run_id)
-  select i.shape_id, a.priority, a.queue_pos, a.run_id
-  from admitted a join inserted i using (run_id) join owners o on o.owner_id = i.owner_id
+  select i.shape_id, i.priority, i.queue_pos, i.run_id
+  from inserted i join owners o using (owner_id)
   -- With a holding limit, release_runs decides who may queue.
   where coalesce(o.holding_limit, $18::int) is null
 ),
 events as (
   insert into run_events (run_id, seq, event_time, epoch, type, message, detail, feed_pos)
-  select run_id, 1, now, 0, 'CREATED', message, '', feed_pos from admitted join inserted using (run_id)
+  select run_id, 1, now, 0, 'CREATED', message, '', (select max(feed_pos) from inserted) from made
 ),
 requests as (
   insert into create_requests (owner_id, request_id, request_hash, run_id)
-  select owner_id, request_id, request_hash, run_id from admitted join inserted using (run_id, owner_id)
+  select owner_id, request_id, request_hash, run_id from made
 ),
 counted as (
   update owners set active = active + c.admitted_count
@@ -135,7 +139,7 @@ select i.ordinal,
          when r.run_id is not null then 'REQUEST_ID_REUSED'
          when c.ordinal is not null then 'NAME_TAKEN'
          when f.ordinal is not null then 'MODEL_TAKEN'
-         when n.run_id is not null then 'ADMITTED'
+         when n.ordinal is not null then 'ADMITTED'
          when a.run_id is not null then 'NAME_RACE'
          else 'QUOTA_REACHED'
        end as outcome,
@@ -150,7 +154,7 @@ left join clashing c using (ordinal)
 left join foreign_models f using (ordinal)
 left join ranked k using (ordinal)
 left join admitted a using (ordinal)
-left join inserted n on n.run_id = a.run_id
+left join made n using (ordinal)
 left join (select * from known_experiments union all select * from made_experiments) e
   on (e.workspace_id, e.path) = (a.workspace_id, a.experiment_path)
 order by i.ordinal
