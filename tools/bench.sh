@@ -4,12 +4,18 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 program=$1
 shift
-# Other queues that this is held against, where there is Node.js; nothing of them is part of the product.
+# Other queues that this is held against, where there are Node.js and Go; nothing of them is part of the product.
+export FINETUNED_BENCH_PEERS=$PWD/build/peers
+mkdir -p "$FINETUNED_BENCH_PEERS"
 if command -v npm > /dev/null; then
-  mkdir -p build/peers
   cp tests/bench/peers/package.json build/peers/
-  (cd build/peers && npm install --no-audit --no-fund --no-package-lock --silent) &&
-    export FINETUNED_BENCH_PEERS=$PWD/build/peers || echo "without peers: they could not be installed" >&2
+  (cd build/peers && npm install --no-audit --no-fund --no-package-lock --silent) ||
+    echo "without graphile-worker and pg-boss: they could not be installed" >&2
+fi
+PATH=$PATH:/usr/local/go/bin
+if command -v go > /dev/null; then
+  (cd tests/bench/peers/river && go build -o "$FINETUNED_BENCH_PEERS/river" .) ||
+    echo "without River: it could not be installed" >&2
 fi
 out=$(mktemp -d /var/tmp/finetuned-bench-XXXXXX)
 trap 'rm -rf "$out"' EXIT

@@ -109,9 +109,10 @@ std::vector<Result> CreateHot() {
 
 std::vector<Result> CreateAgainstPeers() {
   std::vector<Result> results;
-  if (!Peer::Installed()) return results;
+  const std::vector<std::string> peers = Peer::Installed();
+  if (peers.empty()) return results;
   Creating creating(10000);
-  for (const char* name : {"graphile-worker", "pg-boss"}) {
+  for (const std::string& name : peers) {
     Peer peer(name);
     peer.Run("enqueue", 1);
     std::vector<double> ours, theirs, ratios;

@@ -1,9 +1,12 @@
 #include "tests/bench/daemon_process.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,7 +36,67 @@ namespace {
   for (;;) pause();
 }
 
+// An address of this host that nobody uses now.
+std::string FreeAddress() {
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  if (fd < 0 || bind(fd, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
+      getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+    Die("no free port");
+  }
+  close(fd);
+  return absl::StrCat("127.0.0.1:", ntohs(address.sin_port));
+}
+
+// Starts one daemon after the other; each says its pid when it serves.
+[[noreturn]] void Supervise(const TestInstallation& installation, const std::string& listen,
+                            int pids) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  for (;;) {
+    const pid_t child = fork();
+    if (child < 0) Die("fork");
+    if (child == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      const auto server = installation.StartDaemon(
+          [&listen](config::v1::DaemonConfig* config) { config->set_listen(listen); });
+      const pid_t own = getpid();
+      if (write(pids, &own, sizeof own) < 0) Die("write");
+      for (;;) pause();
+    }
+    if (waitpid(child, nullptr, 0) < 0) Die("waitpid");
+  }
+}
+
 }  // namespace
+
+SupervisedDaemon::SupervisedDaemon(const TestInstallation& installation) : listen_(FreeAddress()) {
+  int ends[2];
+  if (pipe(ends) != 0) Die("pipe");
+  supervisor_ = fork();
+  if (supervisor_ < 0) Die("fork");
+  if (supervisor_ == 0) Supervise(installation, listen_, ends[1]);
+  close(ends[1]);
+  pids_ = ends[0];
+  AwaitDaemon();
+}
+
+SupervisedDaemon::~SupervisedDaemon() {
+  kill(supervisor_, SIGKILL);
+  waitpid(supervisor_, nullptr, 0);
+  close(pids_);
+}
+
+void SupervisedDaemon::AwaitDaemon() {
+  if (read(pids_, &daemon_, sizeof daemon_) != sizeof daemon_) Die("the daemon did not start");
+}
+
+void SupervisedDaemon::Kill() {
+  kill(daemon_, SIGKILL);
+  AwaitDaemon();
+}
 
 DaemonProcess::DaemonProcess(const TestInstallation& installation) {
   int ends[2];

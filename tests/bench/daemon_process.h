@@ -33,6 +33,28 @@ class DaemonProcess {
   std::string worker_listen_;
 };
 
+// One that is started again at once when it ends, as a service manager does, on the same ports. To
+// be made before this process uses gRPC.
+class SupervisedDaemon {
+ public:
+  explicit SupervisedDaemon(const TestInstallation& installation);
+  ~SupervisedDaemon();
+  SupervisedDaemon(const SupervisedDaemon&) = delete;
+  SupervisedDaemon& operator=(const SupervisedDaemon&) = delete;
+
+  const std::string& listen() const { return listen_; }
+  // Kills it, and returns when the next one serves.
+  void Kill();
+
+ private:
+  void AwaitDaemon();
+
+  pid_t supervisor_ = 0;
+  pid_t daemon_ = 0;
+  int pids_ = -1;
+  std::string listen_;
+};
+
 // Of this process.
 absl::Duration OwnCpuTime();
 

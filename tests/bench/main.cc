@@ -19,11 +19,13 @@ using finetuned::bench::Result;
 
 const std::map<std::string, std::function<std::vector<Result>()>>& Scenarios() {
   static const auto* scenarios = new std::map<std::string, std::function<std::vector<Result>()>>{
+      {"backlog", finetuned::bench::Backlog},
       {"create", finetuned::bench::Create},
       {"create-hot", finetuned::bench::CreateHot},
       {"create-peers", finetuned::bench::CreateAgainstPeers},
       {"dispatch", finetuned::bench::DispatchRuns},
       {"drain", finetuned::bench::DrainQueue},
+      {"drain-snapshot", finetuned::bench::DrainUnderSnapshot},
       {"event-single", finetuned::bench::SingleEvents},
       {"events", finetuned::bench::Ingest},
       {"fan-out", finetuned::bench::FanOut},
@@ -32,6 +34,7 @@ const std::map<std::string, std::function<std::vector<Result>()>>& Scenarios() {
       {"idle", finetuned::bench::IdleSubscribers},
       {"list", finetuned::bench::ListLarge},
       {"quota-storm", finetuned::bench::QuotaStorm},
+      {"recovery", finetuned::bench::Recovery},
       {"resume", finetuned::bench::Resume},
   };
   return *scenarios;

@@ -13,6 +13,8 @@
 namespace finetuned::bench {
 namespace {
 
+constexpr char kRiver[] = "/river";
+
 // The folder with their packages; empty without.
 std::string Folder() {
   const char* folder = std::getenv("FINETUNED_BENCH_PEERS");
@@ -34,8 +36,12 @@ std::string Environment(const std::string& url) {
 
 }  // namespace
 
-bool Peer::Installed() {
-  return !Folder().empty() && std::filesystem::exists(Folder() + "/node_modules");
+std::vector<std::string> Peer::Installed() {
+  std::vector<std::string> names;
+  if (Folder().empty()) return names;
+  if (std::filesystem::exists(Folder() + "/node_modules")) names = {"graphile-worker", "pg-boss"};
+  if (std::filesystem::exists(Folder() + kRiver)) names.push_back("River");
+  return names;
 }
 
 Peer::Peer(std::string name)
@@ -43,9 +49,12 @@ Peer::Peer(std::string name)
 
 std::map<std::string, double> Peer::Run(const std::string& workload, int seconds, int number) {
   const std::string out = absl::StrCat(Folder(), "/", name_, "-", workload, ".out");
+  const std::string program =
+      name_ == "River"
+          ? absl::StrCat("'", Folder(), kRiver, "'")
+          : absl::StrCat("node '" FINETUNED_SOURCE_DIR "/tests/bench/peers/peer.mjs' ", name_);
   const std::string command =
-      absl::StrCat("cd '", Folder(), "' && ", Environment(database_.admin_url),
-                   "node '" FINETUNED_SOURCE_DIR "/tests/bench/peers/peer.mjs' ", name_, " ",
+      absl::StrCat("cd '", Folder(), "' && ", Environment(database_.admin_url), program, " ",
                    workload, " ", seconds, " ", number, " > '", out, "'");
   Require(std::system(command.c_str()) == 0, "a peer failed");
   const auto printed = ReadFile(out);

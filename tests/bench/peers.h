@@ -2,18 +2,19 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "tests/support/test_postgres.h"
 
 namespace finetuned::bench {
 
-// Another queue, on the same server in a database of its own (tests/bench/peers/peer.mjs).
+// Another queue, on the same server in a database of its own (tests/bench/peers).
 class Peer {
  public:
-  // Whether they are installed: tools/bench.sh sees to it where there is Node.js.
-  static bool Installed();
+  // Those that are installed of graphile-worker, pg-boss and River: tools/bench.sh sees to it where
+  // there are Node.js and Go.
+  static std::vector<std::string> Installed();
 
-  // `graphile-worker` or `pg-boss`.
   explicit Peer(std::string name);
 
   const std::string& name() const { return name_; }

@@ -18,6 +18,12 @@ std::vector<Result> CreateHot();
 std::vector<Result> CreateAgainstPeers();
 // Runs that do nothing, from the queue to their ends, against the same rows in SQL.
 std::vector<Result> DrainQueue();
+// The same beside a transaction that stays open.
+std::vector<Result> DrainUnderSnapshot();
+// Creates, leases and listings while more and more runs wait.
+std::vector<Result> Backlog();
+// A daemon that is killed under load and started again.
+std::vector<Result> Recovery();
 // From CreateRun to the lease at an idle worker.
 std::vector<Result> DispatchRuns();
 // Owners at their limit, whose runs end meanwhile.
