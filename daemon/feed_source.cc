@@ -80,9 +80,9 @@ class FeedSource final : public StreamSource {
   // Where to begin.
   absl::Status ReadPlace() {
     if (request_.cursor().empty() && !request_.from_now()) return absl::OkStatus();
-    FT_ASSIGN_OR_RETURN(const FeedPlace end, core_.feed->End());
+    FT_ASSIGN_OR_RETURN(const FeedEnd end, core_.feed->End());
     if (request_.from_now()) {
-      place_ = end;
+      place_ = end.place;
       return absl::OkStatus();
     }
     auto at = ReadPageToken(core_.page_token_key, scope_, request_.cursor(), 3);
@@ -95,7 +95,8 @@ class FeedSource final : public StreamSource {
     }
     place_ = {(*at)[0], (*at)[1], (*at)[2]};
     known_dropped_ = at->size() == 4 ? at->back() : 0;
-    if (end < place_) {
+    // Cursors of the version before may stand at the horizon, behind the last event.
+    if (place_.position > end.horizon) {
       return MakeError(absl::StatusCode::kOutOfRange, "CURSOR_AHEAD",
                        "cursor: is beyond everything that is here");
     }

@@ -1,7 +1,9 @@
 #include "daemon/feed_tail.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "base/status.h"
 #include "daemon/run_view.h"
 #include "daemon/watch_events.h"
 
@@ -63,6 +65,14 @@ void FeedTail::Look() {
   }
 }
 
+absl::StatusOr<FeedPage> FeedTail::Begin() {
+  FT_ASSIGN_OR_RETURN(const FeedEnd end, feed_.End());
+  FeedPage page;
+  page.end = end.place;
+  page.dropped = end.dropped;
+  return page;
+}
+
 void FeedTail::Read() {
   for (;;) {
     std::optional<FeedPlace> after;
@@ -75,8 +85,7 @@ void FeedTail::Read() {
       look_again_ = false;
       if (begin_) after = end_;
     }
-    // It begins with what comes next: those who follow read the log up to there.
-    auto page = after ? feed_.Read(*after, nullptr, kReadEvents) : feed_.Read({}, nullptr, 0);
+    auto page = after ? feed_.Read(*after, nullptr, kReadEvents) : Begin();
     // What could not be read now is looked at again at the hub's next look.
     if (!page.ok()) continue;
     std::vector<Item> items;
@@ -92,7 +101,8 @@ void FeedTail::Read() {
       // Everybody has left, and perhaps somebody has come again since.
       const bool as_before = after ? begin_ && end_ == *after : !begin_;
       if (followers_.empty() || !as_before) continue;
-      if (after && page->dropped >= after->position) {
+      const bool has_dropped = page->dropped != std::exchange(dropped_, page->dropped);
+      if (after && has_dropped && page->dropped >= after->position) {
         // It has not looked for so long that what comes next may have been dropped: it begins anew,
         // and those who follow it read the log and are told.
         begin_.reset();

@@ -52,6 +52,8 @@ class FeedTail {
   };
 
   void Look();
+  // It begins with what comes next: those who follow read the log up to there.
+  absl::StatusOr<FeedPage> Begin();
   void Read();
 
   RunHub& hub_;
@@ -67,6 +69,8 @@ class FeedTail {
   // Everything from here to end_ is in items_; nothing before the first look.
   std::optional<FeedPlace> begin_ ABSL_GUARDED_BY(mutex_);
   FeedPlace end_ ABSL_GUARDED_BY(mutex_);
+  // Up to where events may have been dropped, at the last look.
+  int64_t dropped_ ABSL_GUARDED_BY(mutex_) = 0;
   std::deque<Item> items_ ABSL_GUARDED_BY(mutex_);
   size_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
 };

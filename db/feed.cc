@@ -61,12 +61,12 @@ absl::StatusOr<FeedPage> Feed::Read(const FeedPlace& after, const FeedFilter* fi
   FeedPage page;
   FT_RETURN_IF_ERROR(pool_.Read("read_feed", [&](pqxx::transaction_base& tx) {
     page = FeedPage();
+    page.end = after;
     const auto rows =
         tx.exec_prepared(kReadFeed.name, after.position, after.run_id, after.seq, limit, workspace,
                          owner, experiment, ArrayOf(emails), ArrayOf(types));
     int read = 0;
     for (const auto& row : rows) {
-      page.end = {row["horizon"].as<int64_t>(), 0, 0};
       page.dropped = row["feed_dropped"].as<int64_t>();
       if (row["feed_pos"].is_null()) continue;
       ++read;
@@ -74,16 +74,24 @@ absl::StatusOr<FeedPage> Feed::Read(const FeedPlace& after, const FeedFilter* fi
                             row["seq"].as<int64_t>()};
       if (row["fits"].as<bool>()) page.entries.push_back(EntryOf(row, place));
       page.more = read == limit;
-      if (page.more) page.end = place;
+      page.end = place;
     }
     return absl::OkStatus();
   }));
   return page;
 }
 
-absl::StatusOr<FeedPlace> Feed::End() {
-  FT_ASSIGN_OR_RETURN(const FeedPage page, Read({}, nullptr, 0));
-  return page.end;
+absl::StatusOr<FeedEnd> Feed::End() {
+  FeedEnd end;
+  FT_RETURN_IF_ERROR(pool_.Read("feed_end", [&](pqxx::transaction_base& tx) {
+    const auto row = tx.exec_prepared1(kFeedEnd.name);
+    end.place = {row["feed_pos"].as<int64_t>(), row["run_id"].as<int64_t>(),
+                 row["seq"].as<int64_t>()};
+    end.horizon = row["horizon"].as<int64_t>();
+    end.dropped = row["feed_dropped"].as<int64_t>();
+    return absl::OkStatus();
+  }));
+  return end;
 }
 
 absl::Status Feed::RaiseBase() {

@@ -56,10 +56,20 @@ bool Fits(const FeedFilter& filter, const FeedEntry& entry);
 
 struct FeedPage {
   std::vector<FeedEntry> entries;
-  // Everything up to here is in the entries or does not fit.
+  // Everything up to here is in the entries or does not fit. That of an event, and never further: a
+  // server that has crashed gives numbers again of transactions that left nothing in its log.
   FeedPlace end;
   // Whether there is more.
   bool more = false;
+  // Events up to this position may have been dropped.
+  int64_t dropped = 0;
+};
+
+struct FeedEnd {
+  // Of the last event that can be read.
+  FeedPlace place;
+  // Positions of events to come are at or above it.
+  int64_t horizon = 0;
   // Events up to this position may have been dropped.
   int64_t dropped = 0;
 };
@@ -72,8 +82,7 @@ class Feed {
   // What stands behind a place and fits, of at most `limit` events. Without a filter, everything.
   absl::StatusOr<FeedPage> Read(const FeedPlace& after, const FeedFilter* filter, int limit);
 
-  // The place behind everything that can be read now.
-  absl::StatusOr<FeedPlace> End();
+  absl::StatusOr<FeedEnd> End();
 
   // To be called once at the start of a daemon: positions have to go on where they were, also in a
   // cluster that was restored and counts its transactions anew.

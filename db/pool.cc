@@ -16,9 +16,6 @@ namespace finetuned {
 namespace {
 
 constexpr int kMaxTransactionTries = 5;
-// How long a new connection keeps its plans, and the most it does after having doubled it each
-// time.
-constexpr absl::Duration kFirstPlanLife = absl::Seconds(1);
 constexpr absl::Duration kLongestPlanLife = absl::Minutes(10);
 
 }  // namespace
@@ -26,7 +23,9 @@ constexpr absl::Duration kLongestPlanLife = absl::Minutes(10);
 class Connection {
  public:
   explicit Connection(const Pool::Options& options)
-      : session_(WithLiveness(options.database_url)), opened_(RealClock::Get().SinceBoot()) {
+      : session_(WithLiveness(options.database_url)),
+        opened_(RealClock::Get().SinceBoot()),
+        plan_life_(options.first_plan_life) {
     // Without this libpqxx reconnects by itself, silently, to whatever server answers.
     session_.inhibit_reactivation(true);
     pqxx::nontransaction setup(session_);
@@ -63,7 +62,7 @@ class Connection {
   pqxx::connection session_;
   absl::Duration opened_;
   absl::Duration planned_ = opened_;
-  absl::Duration plan_life_ = kFirstPlanLife;
+  absl::Duration plan_life_;
 };
 
 Pool::Pool(Options options) : options_(std::move(options)) {}

@@ -43,6 +43,9 @@ class Pool {
     absl::Duration lock_timeout = absl::Seconds(10);
     // A connection is replaced when it is older, so that a failover is noticed by idle ones too.
     absl::Duration max_age = absl::Minutes(30);
+    // How long a new connection keeps the plans of its statements; then twice as long, and so on,
+    // up to 10 minutes.
+    absl::Duration first_plan_life = absl::Seconds(1);
     DatabaseObserver* observer = nullptr;
   };
 

@@ -1,5 +1,6 @@
 // What users follow over several runs: every event once, in order, whatever commits late.
 
+#include <future>
 #include <map>
 #include <set>
 #include <thread>
@@ -215,6 +216,58 @@ TEST_F(FeedTest, ACursorFitsOnlyItsOwnStream) {
   // The database went back, to a backup for example.
   installation_.Sql("update installation set feed_base = -1000000");
   EXPECT_EQ(reason(user_, request_), "CURSOR_AHEAD");
+}
+
+TEST_F(FeedTest, NumbersThatACrashGivesAgainAreNotPassedBy) {
+  Create(user_, "before");
+  // They have numbers, and left nothing in the log.
+  TestSession session(installation_.database().admin_url);
+  for (int i = 0; i < 200; ++i) {
+    session.Query("begin");
+    session.Query("select pg_current_xact_id()");
+    session.Query("rollback");
+  }
+  const auto next = [&] {
+    return std::stoll(installation_.Sql("select pg_snapshot_xmax(pg_current_snapshot())"));
+  };
+  const int64_t reached = next();
+  const Followed before = Follow(user_, request_, 1);
+  v1::WatchEventsRequest from_now = request_;
+  from_now.set_from_now(true);
+  const std::string now = Follow(user_, from_now, 0).cursor;
+  // One that goes on through it all.
+  std::promise<void> reading;
+  std::vector<std::string> live;
+  std::thread follower([&] {
+    const auto context = user_.Context();
+    const auto stream = user_.runs().WatchEvents(context.get(), request_);
+    v1::WatchEventsResponse message;
+    while (live.size() < 2 && stream->Read(&message)) {
+      for (const auto& event : message.events()) live.push_back(event.run());
+      if (live.size() == 1 && message.events_size() > 0) reading.set_value();
+    }
+    context->TryCancel();
+    stream->Finish();
+  });
+  reading.get_future().wait();
+  TestPostgres::Get().KillAndRestart();
+  EXPECT_LT(next(), reached) << "nothing was given again";
+  const auto created = [&] {
+    v1::CreateRunRequest request = ValidRequest(installation_);
+    request.set_run_id("after");
+    request.set_request_id("0b0a9b8e-6b0e-4f0c-8a33-5a7d4b6d4e11");
+    return user_.Create(request);
+  };
+  absl::StatusOr<v1::Run> run = created();
+  for (int i = 0; i < 20 && !run.ok(); ++i) run = created();
+  ASSERT_TRUE(run.ok()) << run.status();
+  follower.join();
+  EXPECT_EQ(live.size(), 2U);
+  EXPECT_EQ(live.back(), run->name());
+  for (const std::string& cursor : {before.cursor, now}) {
+    request_.set_cursor(cursor);
+    EXPECT_EQ(Follow(user_, request_, 1).events, std::vector<std::string>{"after/1"});
+  }
 }
 
 TEST_F(FeedTest, PositionsGoOnInAClusterThatCountsAnew) {

@@ -87,6 +87,7 @@ TEST(Plans, EveryListingUsesAnIndex) {
   rows.push_back({kListEventsOf, "'{1,2,3}', '{0,1,2}', 100"});
   rows.push_back({kReadFeed, "0, 7, 1, 100, 1, null, '', '{}', '{}'"});
   rows.push_back({kReadFeed, "0, 7, 1, 100, null, null, '', '{}', '{}'"});
+  rows.push_back({kFeedEnd, ""});
   rows.push_back({kWatchRuns, "'{1,2,3}'"});
   rows.push_back({kActiveRuns, "1"});
   for (const char* metrics : {"true", "false"}) {
@@ -99,8 +100,10 @@ TEST(Plans, EveryListingUsesAnIndex) {
     for (const char* mode : {"force_custom_plan", "force_generic_plan"}) {
       if (row.always_custom && mode == std::string("force_generic_plan")) continue;
       const std::string plan = TestPostgres::Query(
-          database, absl::StrCat("set plan_cache_mode = ", mode, "; prepare q as ", row.query.sql,
-                                 "; explain (format json) execute q(", row.arguments, ")"));
+          database,
+          absl::StrCat("set plan_cache_mode = ", mode, "; prepare q as ", row.query.sql,
+                       "; explain (format json) execute q",
+                       row.arguments.empty() ? "" : absl::StrCat("(", row.arguments, ")")));
       ASSERT_NE(plan, "");
       for (size_t at = plan.find("\"Seq Scan\""); at != std::string::npos;
            at = plan.find("\"Seq Scan\"", at + 1)) {

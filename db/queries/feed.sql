@@ -1,11 +1,11 @@
 -- name: read_feed
 -- Events of all runs in the order of their positions, behind a place and below every transaction under way: none can
 -- come to stand between them later. What the filter leaves out comes without content and says only how far was read.
--- Where there is nothing, one row with the horizon, and up to where events may have been dropped.
+-- Where there is nothing, one row with where events may have been dropped up to.
 with here as materialized (
   select feed_base + pg_snapshot_xmin(pg_current_snapshot())::text::bigint as horizon, feed_dropped from installation
 )
-select here.horizon, here.feed_dropped, e.feed_pos, e.run_id, e.seq, e.event_time, e.epoch, e.type, f.run_name is not null as fits,
+select here.feed_dropped, e.feed_pos, e.run_id, e.seq, e.event_time, e.epoch, e.type, f.run_name is not null as fits,
        case when f.run_name is not null then e.message end as message,
        case when f.run_name is not null then e.detail end as detail,
        f.workspace_id, f.workspace, f.owner_id, f.email, f.experiment, f.experiment_path,
@@ -28,6 +28,19 @@ left join lateral (
     and (cardinality($9::event_type[]) = 0 or e.type = any($9::event_type[]))
 ) f on true
 order by e.feed_pos, e.run_id, e.seq
+
+-- name: feed_end
+-- The last event that can be read; 0 without any. And the horizon: no reader has been anywhere at or above it.
+with here as materialized (
+  select feed_base + pg_snapshot_xmin(pg_current_snapshot())::text::bigint as horizon, feed_dropped from installation
+)
+select here.horizon, here.feed_dropped, coalesce(e.feed_pos, 0) as feed_pos, coalesce(e.run_id, 0) as run_id,
+       coalesce(e.seq, 0) as seq
+from here
+left join lateral (
+  select feed_pos, run_id, seq from run_events where run_events.feed_pos < here.horizon
+  order by run_events.feed_pos desc, run_events.run_id desc, run_events.seq desc limit 1
+) e on true
 
 -- name: raise_feed_base
 -- In a cluster that counts its transactions anew, positions go on behind those that are there.

@@ -248,8 +248,8 @@ class NodesTest(unittest.TestCase):
                    lambda: {name for name, worker in self.workers().items() if worker["state"] == "ONLINE"}
                    >= set(names), JOIN_SECONDS, pause=0.2)
 
-    def refused(self, process, log, *words):
-        self.assertEqual(process.wait(JOIN_SECONDS), 1, self.log(log))
+    def refused(self, process, log, *words, status=1):
+        self.assertEqual(process.wait(JOIN_SECONDS), status, self.log(log))
         for word in words:
             self.assertIn(word, self.log(log))
 
@@ -316,7 +316,7 @@ class NodesTest(unittest.TestCase):
                      "the certificate is for node-1")
         (self.folder / "elsewhere").mkdir()
         self.refused(self.start_worker("node-2", artifact_root=self.folder / "elsewhere", log="elsewhere-worker"),
-                     "elsewhere-worker", "both the same folder of a filesystem that both see")
+                     "elsewhere-worker", "both the same folder of a filesystem that both see", status=69)
         # Certificates that cannot be used are refused before anything is called.
         self.authority.sign("expired", ["DNS:node-2"], days=-1)
         self.refused(self.start_worker("node-2", certificate="expired", log="old"), "old", "tls.cert_file",

@@ -153,7 +153,6 @@ class OperationsTest(unittest.TestCase):
                 ("listen=0.0.0.0:7070", ["listen: 0.0.0.0:7070 is not a loopback address", "127.0.0.1"]),
                 ("worker_listen=banana", ["worker_listen:", "`host:port`"]),
                 ("artifact_root=relative", ["artifact_root:", "absolute path"]),
-                ("artifact_root=/no/such", ["artifact_root:", "/no/such", "does not exist"]),
                 ("lease.self_stop_duration=20m", ["lease.reassign_duration: 15m is less than", "25m"]),
                 ("lease.self_stop_duration=soon", ["lease.self_stop_duration", "is not a duration"]),
                 ("active_runs_limit=many", ["active_runs_limit", "is not an integer"]),
@@ -179,6 +178,11 @@ class OperationsTest(unittest.TestCase):
         empty = admin.replace("dbname=finetuned", "dbname=empty")
         self.check_refused(EXIT_CONFIG, ["finetuned migrate"], *self.serve("database_url=" + empty))
 
+    def test_an_artifact_root_that_is_not_there_may_be_mounted_later(self):
+        words = ["artifact_root: ", "/no/such", "is it mounted?"]
+        self.check_refused(EXIT_UNAVAILABLE, words, *self.serve("artifact_root=/no/such"))
+        self.check_refused(EXIT_UNAVAILABLE, words, *self.worker(artifact_root="/no/such"))
+
     def test_dev_runs_once_over_one_folder(self):
         port = support.free_ports(3)
         self.check_refused(EXIT_CONFIG, [f"another `finetuned dev` runs on {self.dev.data_dir}", "--data-dir"],
@@ -193,10 +197,10 @@ class OperationsTest(unittest.TestCase):
 
     # ---- The worker. Its session is refused in its log, which is JSON.
 
-    def check_worker_refused(self, sentences, *argv):
+    def check_worker_refused(self, sentences, *argv, status=1):
         with self.subTest(" ".join(map(str, argv))):
             done = self.run_program(*argv)
-            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertEqual(done.returncode, status, done.stderr)
             line = json.loads((done.stdout + done.stderr).splitlines()[-1])
             self.assertEqual((line["level"], line["message"]), ("error", "the session is refused"))
             for sentence in sentences:
@@ -211,7 +215,8 @@ class OperationsTest(unittest.TestCase):
         self.check_worker_refused(["PERMISSION_DENIED", "role"],
                                   *self.worker(token_file=self.dev.data_dir / "tokens/user"))
         (self.folder / "elsewhere").mkdir()
-        self.check_worker_refused(["artifact_root"], *self.worker(artifact_root=self.folder / "elsewhere"))
+        self.check_worker_refused(["artifact_root"], *self.worker(artifact_root=self.folder / "elsewhere"),
+                                  status=EXIT_UNAVAILABLE)
 
     def test_the_worker_waits_for_a_daemon_that_is_away(self):
         with open(self.folder / "away.log", "wb") as log:

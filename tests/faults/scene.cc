@@ -15,6 +15,8 @@ namespace {
 Pool::Options PoolOptions(const std::string& database_url) {
   Pool::Options options;
   options.database_url = database_url;
+  // The statements of a race are to be the same whenever it is run.
+  options.first_plan_life = absl::InfiniteDuration();
   return options;
 }
 
