@@ -54,10 +54,10 @@ std::string ArtifactStore::Absolute(std::string_view path) const {
 absl::Status ArtifactStore::Check() const {
   const absl::Status status = OpenRoot(root_).status();
   if (status.ok()) return status;
-  return UnavailableError("ARTIFACT_ROOT_NOT_MOUNTED",
-                          "artifact_root: " + std::string(status.message()) +
-                              "; is the path right, and is it mounted?",
-                          absl::Seconds(1));
+  return UnavailableError(
+      "ARTIFACT_ROOT_NOT_MOUNTED",
+      "artifact_root: " + std::string(status.message()) + "; is the path right, and is it mounted?",
+      absl::Seconds(1));
 }
 
 absl::Status ArtifactStore::Put(std::string_view path, std::string_view content) const {
