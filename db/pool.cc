@@ -93,9 +93,13 @@ absl::Status Pool::Acquire(std::unique_ptr<Connection>* connection) {
   return absl::OkStatus();
 }
 
-void Pool::Release(std::unique_ptr<Connection> connection) {
+void Pool::Release(std::unique_ptr<Connection> connection, bool broken) {
+  // Closed after the lock is given back.
+  std::vector<std::unique_ptr<Connection>> doubtful;
   MutexLock lock(mutex_);
   --in_use_;
+  // Those that wait were most likely lost with it: each would cost its next user an error.
+  if (broken) doubtful.swap(idle_);
   if (connection != nullptr) idle_.push_back(std::move(connection));
   freed_.NotifyOne();
 }
@@ -122,8 +126,9 @@ absl::Status Pool::RunOnce(const char* name, const Body& body, bool transaction)
   } catch (...) {
     status = TranslateCurrentException(name);
   }
-  if (BreaksConnection(status)) connection.reset();
-  Release(std::move(connection));
+  const bool broken = BreaksConnection(status);
+  if (broken) connection.reset();
+  Release(std::move(connection), broken);
   return status;
 }
 

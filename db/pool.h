@@ -28,8 +28,8 @@ class DatabaseObserver {
 
 // A fixed number of connections to Postgres, each used by one transaction at a time. All methods
 // may be called from any thread and block. A connection that was lost, or that stands on a server
-// that does not take writes, is thrown away; the next use connects again, so the pool heals without
-// a restart.
+// that does not take writes, is thrown away with those that wait; the next use connects again, so
+// the pool heals without a restart.
 class Pool {
  public:
   struct Options {
@@ -68,7 +68,7 @@ class Pool {
   absl::Status Run(const char* name, const Body& body, bool transaction);
   absl::Status RunOnce(const char* name, const Body& body, bool transaction);
   absl::Status Acquire(std::unique_ptr<Connection>* connection);
-  void Release(std::unique_ptr<Connection> connection);
+  void Release(std::unique_ptr<Connection> connection, bool broken);
 
   // Constant after construction.
   const Options options_;

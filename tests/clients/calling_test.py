@@ -7,7 +7,7 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # The rooms whose errors reach a caller.
-ROOMS = ("base", "queue", "db", "daemon")
+ROOMS = ("base", "queue", "db", "artifacts", "daemon")
 # Reasons that only whoever starts a program sees, on its standard error.
 AT_START = {"ALREADY_RUNNING", "BAD_CONFIG", "BAD_FLAG", "CANNOT_LISTEN", "DATABASE_UNREACHABLE", "OUT_OF_FILES",
             "POSTGRES_MISSING", "POSTGRES_NOT_READY", "POSTGRES_TOO_OLD", "POSTGRES_USER_MISSING", "SCHEMA_NEWER", "SCHEMA_OLDER",
