@@ -117,7 +117,6 @@ absl::StatusOr<std::vector<absl::StatusOr<Standing>>> LeaseStore::Check(
       const auto id = row["session_id"].as<int64_t>();
       const bool draining = row["draining"].as<bool>();
       Standing& standing = by_session[id];
-      standing.worker_id = row["worker_id"].as<int64_t>();
       standing.on_trial = row["on_trial"].as<bool>();
       standing.may_have_more =
           !draining && !row["drain_requested"].as<bool>() && !row["in_quarantine"].as<bool>();
@@ -136,8 +135,9 @@ absl::StatusOr<std::vector<absl::StatusOr<Standing>>> LeaseStore::Check(
       standings.emplace_back(SessionSupersededError());
     } else {
       standings.emplace_back(found->second);
-      if (found->second.on_trial && !holds.attempts.empty())
+      if (found->second.on_trial && !holds.attempts.empty()) {
         standings.back()->may_have_more = false;
+      }
     }
   }
   return standings;

@@ -83,7 +83,6 @@ struct SessionHolds {
 
 // How a worker that asks for runs stands.
 struct Standing {
-  int64_t worker_id = 0;
   // Whether it may get something new: not while it is drained or in quarantine.
   bool may_have_more = false;
   // Its quarantine is over, and it gets one attempt at a time until one has gone well.

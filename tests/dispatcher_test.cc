@@ -38,11 +38,16 @@ void Queue(SceneMaker& scenes, const Scene& scene) {
       std::to_string(scene.run_id));
 }
 
-TEST(DispatcherTest, AWorkerThatIsDrainedHoldsUpNoOtherLikeIt) {
-  SceneMaker scenes;
+SceneOptions Pending(int others = 0) {
   SceneOptions options;
   options.stage = Stage::kPending;
-  const Scene scene = scenes.Make(options);
+  options.others = others;
+  return options;
+}
+
+TEST(DispatcherTest, AWorkerThatIsDrainedHoldsUpNoOtherLikeIt) {
+  SceneMaker scenes;
+  const Scene scene = scenes.Make(Pending());
   Stores stores(scenes.database().daemon_url);
   ASSERT_TRUE(*stores.leases.RequestDrain(scene.worker, true));
   // The queue is empty, and the first look, a thorough one, finds nothing.
@@ -67,9 +72,7 @@ TEST(DispatcherTest, AWorkerThatIsDrainedHoldsUpNoOtherLikeIt) {
 
 TEST(DispatcherTest, AWorkerThatIsDrainedWhileItWaitsHoldsUpNoOther) {
   SceneMaker scenes;
-  SceneOptions options;
-  options.stage = Stage::kPending;
-  const Scene scene = scenes.Make(options);
+  const Scene scene = scenes.Make(Pending());
   Stores stores(scenes.database().daemon_url);
   scenes.Sql("delete from run_queue");
   FakeClock clock;
@@ -89,7 +92,7 @@ TEST(DispatcherTest, AWorkerThatIsDrainedWhileItWaitsHoldsUpNoOther) {
   EXPECT_EQ(granted[0].attempt.run_id, scene.run_id);
   // Taken back, it is served with the next thorough look.
   ASSERT_TRUE(*stores.leases.RequestDrain(scene.worker, false));
-  const Scene next = scenes.Make(options);
+  const Scene next = scenes.Make(Pending());
   clock.Advance(Dispatcher::kThoroughInterval);
   dispatcher.Wake();
   ASSERT_EQ(drained.answer.wait_for(std::chrono::seconds(30)), std::future_status::ready);
@@ -107,10 +110,7 @@ std::vector<int64_t> Ids(const std::vector<LeasedRun>& leases) {
 
 TEST(DispatcherTest, OneLookServesAllWhoWait) {
   SceneMaker scenes;
-  SceneOptions options;
-  options.stage = Stage::kPending;
-  options.others = 5;
-  const Scene scene = scenes.Make(options);
+  const Scene scene = scenes.Make(Pending(5));
   Stores stores(scenes.database().daemon_url);
   FakeClock clock;
   Dispatcher dispatcher(&stores.leases, &clock);
@@ -134,10 +134,7 @@ TEST(DispatcherTest, OneLookServesAllWhoWait) {
 
 TEST(DispatcherTest, AWorkerThatPollsTwiceIsGivenRunsForOnePoll) {
   SceneMaker scenes;
-  SceneOptions options;
-  options.stage = Stage::kPending;
-  options.others = 1;
-  const Scene scene = scenes.Make(options);
+  const Scene scene = scenes.Make(Pending(1));
   Stores stores(scenes.database().daemon_url);
   FakeClock clock;
   Dispatcher dispatcher(&stores.leases, &clock);

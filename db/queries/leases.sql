@@ -17,7 +17,7 @@ order by q.priority, q.pos
 -- name: check_sessions
 -- How workers that ask for runs stand, each with the leases of its session that it does not list: their answer was
 -- lost. A worker in quarantine gets nothing, and after it one attempt at a time.
-select w.worker_id, w.session_id, w.draining, w.drain_requested, w.quarantine_end_time is not null as on_trial,
+select w.session_id, w.draining, w.drain_requested, w.quarantine_end_time is not null as on_trial,
        coalesce(w.quarantine_end_time > clock_timestamp(), false) as in_quarantine, l.run_id, l.epoch
 from workers w
 left join leases l on (l.worker_id, l.session_id) = (w.worker_id, w.session_id)
