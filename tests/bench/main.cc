@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "base/grpc_locks.h"
 #include "tests/bench/scenarios.h"
 #include "tests/support/test_postgres.h"
 
@@ -29,6 +30,7 @@ const std::map<std::string, std::function<std::vector<Result>()>>& Scenarios() {
       {"event-single", finetuned::bench::SingleEvents},
       {"events", finetuned::bench::Ingest},
       {"fan-out", finetuned::bench::FanOut},
+      {"fan-out-ceiling", finetuned::bench::FanOutCeiling},
       {"footprint", finetuned::bench::Footprint},
       {"heartbeat", finetuned::bench::Heartbeats},
       {"idle", finetuned::bench::IdleSubscribers},
@@ -53,6 +55,8 @@ int main(int argc, char** argv) {
     return 2;
   }
   setenv(finetuned::TestPostgres::kSyncVariable, "1", 1);
+  // As the daemon's own main does.
+  finetuned::StopDeadlockDetection();
   const std::vector<Result> results = Scenarios().at(name)();
   const std::string path = std::string(argv[2]) + "/" + name;
   for (const auto& [ending, text] : {std::pair{".md", finetuned::bench::ToMarkdown(results)},

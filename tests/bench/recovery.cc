@@ -72,6 +72,8 @@ class Creators {
         grpc::ClientContext context;
         context.AddMetadata("authorization", "Bearer " + TokenOf(1 + number));
         context.set_deadline(absl::ToChronoTime(RealClock::Get().Now() + absl::Seconds(10)));
+        // As docs/calling.md has it: a call that fails at once finds the daemon seconds later.
+        context.set_wait_for_ready(true);
         v1::Run run;
         const absl::Time begin = RealClock::Get().Now();
         const grpc::Status status = stub->CreateRun(&context, request, &run);

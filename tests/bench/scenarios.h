@@ -36,6 +36,8 @@ std::vector<Result> ListLarge();
 std::vector<Result> Resume();
 // 1,000 subscribers to one run, and one beside them that takes nothing.
 std::vector<Result> FanOut();
+// 1,000 subscribers to one run, as fast as they take its events, against raw TCP.
+std::vector<Result> FanOutCeiling();
 // What 10,000 subscribers cost while nothing happens.
 std::vector<Result> IdleSubscribers();
 // Batches of 100 events of 16 attempts, against the same batches in SQL.

@@ -5,6 +5,7 @@
 #include "absl/strings/str_format.h"
 #include "base/clock.h"
 #include "tests/bench/daemon_process.h"
+#include "tests/bench/raw_tcp.h"
 #include "tests/bench/require.h"
 #include "tests/bench/scenarios.h"
 #include "tests/bench/subscribers.h"
@@ -15,6 +16,9 @@ namespace {
 constexpr int kSubscribers = 1000;
 constexpr int kConnections = 20;
 constexpr absl::Duration kRoundTime = absl::Seconds(10);
+// As fast as it goes: events of one report, and how many more of them are under way at most.
+constexpr int kGathered = 10;
+constexpr int kUnderWay = 500;
 
 void WaitUntil(absl::Time time) { Wait(time - RealClock::Get().Now()); }
 
@@ -55,9 +59,20 @@ class ReportedRun {
       Report(due);
       sent += due;
       if (sent / (10 * per_second) != (sent - due) / (10 * per_second)) {
-        Require(worker_.Renew(attempt_, 0).ok(), "no renewal");
+        Renew();
       }
     }
+  }
+
+  void Renew() { Require(worker_.Renew(attempt_, 0).ok(), "no renewal"); }
+  // Of a message with so many of these events, as it is written to a connection.
+  size_t MessageBytes(int count) {
+    const auto page = user_.Events(name_);
+    Require(page.ok() && page->events_size() > 0, "no events");
+    v1::WatchEventsResponse message;
+    for (int i = 0; i < count; ++i) *message.add_events() = *page->events().rbegin();
+    constexpr size_t kFrames = 9 + 5;  // HTTP/2's, and gRPC's.
+    return message.ByteSizeLong() + kFrames;
   }
 
   const std::string& name() const { return name_; }
@@ -136,7 +151,75 @@ Result FanOutResult(int per_second, double limit, const std::vector<Round>& roun
   return result;
 }
 
+struct Ceiling {
+  // Of all subscribers together, a second.
+  double events = 0;
+  double per_message = 0;
+  double daemon_cpu = 0;
+  double own_cpu = 0;
+};
+
+Ceiling MeasureCeiling(ReportedRun& run, Subscribers& subscribers, const DaemonProcess& daemon) {
+  const int64_t first = run.seq();
+  const int64_t messages = subscribers.messages();
+  const absl::Duration daemon_before = daemon.CpuTime();
+  const absl::Duration own_before = OwnCpuTime();
+  const absl::Time begin = RealClock::Get().Now();
+  run.Renew();
+  while (RealClock::Get().Now() < begin + kRoundTime) {
+    run.Report(kGathered);
+    Require(subscribers.WaitFor(run.seq() - kUnderWay), "an event did not come");
+  }
+  Require(subscribers.WaitFor(run.seq()), "an event did not come");
+  Require(subscribers.wrong() == 0, "an event was lost or doubled");
+  const absl::Duration time = RealClock::Get().Now() - begin;
+  const double delivered = static_cast<double>(run.seq() - first) * kSubscribers;
+  return {delivered / absl::ToDoubleSeconds(time),
+          delivered / static_cast<double>(subscribers.messages() - messages),
+          absl::FDivDuration(daemon.CpuTime() - daemon_before, time),
+          absl::FDivDuration(OwnCpuTime() - own_before, time)};
+}
+
 }  // namespace
+
+std::vector<Result> FanOutCeiling() {
+  const TestInstallation installation;
+  const DaemonProcess daemon(installation);
+  ReportedRun run(installation, daemon);
+  const auto tokens = Subscribers::MakeTokens(installation, kSubscribers);
+  const size_t bytes = run.MessageBytes(kGathered);
+  std::vector<double> ours, raw, ratios, gathered, daemon_cpu, own_cpu;
+  for (int i = 0; i < kRounds; ++i) {
+    {
+      Subscribers subscribers(daemon.listen(), tokens, kConnections);
+      Require(subscribers.Open(run.name(), run.seq(), kSubscribers), "a stream was refused");
+      const Ceiling round = MeasureCeiling(run, subscribers, daemon);
+      ours.push_back(round.events);
+      gathered.push_back(round.per_message);
+      daemon_cpu.push_back(round.daemon_cpu);
+      own_cpu.push_back(round.own_cpu);
+    }
+    raw.push_back(kGathered * RawTcpWrites(kSubscribers, bytes, kRoundTime / 2));
+    ratios.push_back(ours.back() / raw.back());
+  }
+  Result result;
+  result.name = "fan-out ceiling";
+  result.workload =
+      absl::StrCat(kSubscribers, " subscribers to one run on ", kConnections,
+                   " connections, its events as fast as they are taken, reported in tens");
+  result.measured = absl::StrCat(
+      MedianAndRange(ours, 0), " events/s delivered, ",
+      absl::StrFormat("%.0f to a message; daemon %.0f %% of a core, subscribers %.0f %%",
+                      Median(gathered), 100 * Median(daemon_cpu), 100 * Median(own_cpu)));
+  result.against = absl::StrCat("raw TCP on as many connections, ", kGathered, " events (", bytes,
+                                " bytes) a write: ", MedianAndRange(raw, 0), " events/s; ratio ",
+                                MedianAndRange(ratios, 2));
+  result.goal = ">= 0.3 x";
+  result.met = Median(ratios) >= 0.3;
+  result.numbers = {
+      {"events_per_s", Median(ours)}, {"tcp_events_per_s", Median(raw)}, {"ratio", Median(ratios)}};
+  return {result};
+}
 
 std::vector<Result> FanOut() {
   const TestInstallation installation;
