@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/config.h"
+#include "base/grpc_locks.h"
 #include "base/grpc_log.h"
 #include "base/logging.h"
 #include "base/status.h"
@@ -108,6 +109,7 @@ absl::Status Serve(const ConfigFlags& flags) {
   FT_RETURN_IF_ERROR(PrepareDaemonConfig(&config));
   FT_RETURN_IF_ERROR(InitLogging("finetuned", config.log_level()));
   RaiseFileLimit();
+  StopDeadlockDetection();
   RouteGrpcLog(&EndDeafDaemon);
   FT_ASSIGN_OR_RETURN(const auto server, Server::Start(config));
   int received;

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/config.h"
+#include "base/grpc_locks.h"
 #include "base/grpc_log.h"
 #include "base/logging.h"
 #include "base/status.h"
@@ -90,6 +91,7 @@ int main(int argc, char** argv) {
   if (!status.ok()) return Fail(status);
   status = finetuned::InitLogging("finetuned-worker", options.config.log_level());
   if (!status.ok()) return Fail(status);
+  finetuned::StopDeadlockDetection();
   finetuned::RouteGrpcLog();
   const finetuned::ProcessEngine engine(ShimPath());
   options.engine = &engine;
