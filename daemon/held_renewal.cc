@@ -22,8 +22,15 @@ class HeldRenewal : public std::enable_shared_from_this<HeldRenewal> {
         deadline_(core.clock->SinceBoot() + hold),
         done_(std::move(done)) {}
 
-  // Follows the runs first and renews then, so that no change falls between.
+  // Follows the runs first and renews then, so that no change falls between. What is not held
+  // needs no following.
   void Start() {
+    if (deadline_ > core_.clock->SinceBoot()) Follow();
+    Renew();
+  }
+
+ private:
+  void Follow() {
     std::vector<int64_t> run_ids;
     for (const auto& item : request_.items()) run_ids.push_back(item.attempt().run_id());
     auto self = shared_from_this();
@@ -34,10 +41,8 @@ class HeldRenewal : public std::enable_shared_from_this<HeldRenewal> {
       MutexLock lock(mutex_);
       subscription_ = subscription;
     }
-    Renew();
   }
 
- private:
   void Renew() {
     RenewalItem item;
     item.session = request_.session();
@@ -114,7 +119,7 @@ class HeldRenewal : public std::enable_shared_from_this<HeldRenewal> {
       MutexLock lock(mutex_);
       subscription = subscription_;
     }
-    core_.hub->Unsubscribe(subscription);
+    if (subscription != 0) core_.hub->Unsubscribe(subscription);
     done_(status);
   }
 

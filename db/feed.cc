@@ -13,7 +13,7 @@
 namespace finetuned {
 namespace {
 
-FeedEntry EntryOf(const pqxx::row& row, const FeedPlace& place) {
+FeedEntry EntryOf(const Rows::Row& row, const FeedPlace& place) {
   FeedEntry entry;
   entry.place = place;
   entry.workspace_id = row["workspace_id"].as<int64_t>();
@@ -62,11 +62,11 @@ absl::StatusOr<FeedPage> Feed::Read(const FeedPlace& after, const FeedFilter* fi
   FT_RETURN_IF_ERROR(pool_.Read("read_feed", [&](pqxx::transaction_base& tx) {
     page = FeedPage();
     page.end = after;
-    const auto rows =
-        tx.exec_prepared(kReadFeed.name, after.position, after.run_id, after.seq, limit, workspace,
-                         owner, experiment, ArrayOf(emails), ArrayOf(types));
+    const Rows rows(tx.exec_prepared(kReadFeed.name, after.position, after.run_id, after.seq, limit,
+                                     workspace, owner, experiment, ArrayOf(emails),
+                                     ArrayOf(types)));
     int read = 0;
-    for (const auto& row : rows) {
+    for (const auto row : rows) {
       page.dropped = row["feed_dropped"].as<int64_t>();
       if (row["feed_pos"].is_null()) continue;
       ++read;

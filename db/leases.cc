@@ -23,7 +23,7 @@ struct AttemptArrays {
   ArrayText run_id, epoch;
 };
 
-LeasedRun ToLeasedRun(const pqxx::row& row) {
+LeasedRun ToLeasedRun(const Rows::Row& row) {
   LeasedRun lease;
   lease.attempt = {row["run_id"].as<int64_t>(), row["epoch"].as<int64_t>()};
   lease.workspace = row["workspace"].c_str();
@@ -47,8 +47,8 @@ std::vector<LeasedRun> DescribeIn(pqxx::transaction_base& tx,
   std::vector<LeasedRun> leases;
   if (attempts.empty()) return leases;
   const AttemptArrays arrays(attempts);
-  for (const auto& row :
-       tx.exec_prepared(kDescribeLeases.name, arrays.run_id.str(), arrays.epoch.str())) {
+  for (const auto row :
+       Rows(tx.exec_prepared(kDescribeLeases.name, arrays.run_id.str(), arrays.epoch.str()))) {
     leases.push_back(ToLeasedRun(row));
   }
   return leases;
@@ -165,9 +165,9 @@ std::vector<Candidate> LeaseStore::Peek(pqxx::transaction_base& tx,
     }
   }
   std::vector<Candidate> candidates;
-  for (const auto& row :
-       tx.exec_prepared(kPeekQueue.name, shape_ids.str(), priorities.str(), hints.str(),
-                        static_cast<int>(std::min(wanted, kMaxGranted)))) {
+  for (const auto row :
+       Rows(tx.exec_prepared(kPeekQueue.name, shape_ids.str(), priorities.str(), hints.str(),
+                             static_cast<int>(std::min(wanted, kMaxGranted))))) {
     Candidate candidate;
     candidate.shape_id = row["shape_id"].as<int>();
     candidate.priority = static_cast<Priority>(row["priority"].as<int>());
@@ -211,9 +211,9 @@ absl::StatusOr<Acquisition> LeaseStore::Acquire(const std::vector<Claim>& claims
     }
     if (claim_of_run.empty()) return absl::OkStatus();
     acquired.full = claim_of_run.size() == kMaxGranted;
-    for (const auto& row :
-         tx.exec_prepared(kLeaseRuns.name, run_ids.str(), sessions.str(), on_trial.str(),
-                          absl::ToDoubleSeconds(lease_duration_))) {
+    for (const auto row :
+         Rows(tx.exec_prepared(kLeaseRuns.name, run_ids.str(), sessions.str(), on_trial.str(),
+                               absl::ToDoubleSeconds(lease_duration_)))) {
       LeasedRun lease = ToLeasedRun(row);
       Acquisition::Grant& grant = acquired.grants[claim_of_run.at(lease.attempt.run_id)];
       grant.refused = false;
@@ -271,14 +271,15 @@ absl::StatusOr<std::vector<absl::StatusOr<RenewalResult>>> LeaseStore::Renew(
     for (const auto& row : tx.exec_prepared(kTouchSessions.name, touched.str(), draining.str())) {
       by_session[row[0].as<int64_t>()].session_is_current = true;
     }
-    for (const auto& row : tx.exec_prepared(kRenewLeases.name, session.str(), run_id.str(),
-                                            epoch.str(), absl::ToDoubleSeconds(lease_duration_))) {
+    for (const auto row :
+         Rows(tx.exec_prepared(kRenewLeases.name, session.str(), run_id.str(), epoch.str(),
+                               absl::ToDoubleSeconds(lease_duration_)))) {
       const AttemptId attempt{row["run_id"].as<int64_t>(), row["epoch"].as<int64_t>()};
       by_session[row["session_id"].as<int64_t>()].held[attempt] =
           ParseStopKind(row["stop_requested"].c_str()).value();
     }
     results.clear();
-    for (const RenewalItem& item : items) results.push_back(by_session[item.session]);
+    for (const RenewalItem& item : items) results.push_back(std::move(by_session[item.session]));
     return absl::OkStatus();
   }));
   return results;

@@ -21,7 +21,7 @@ std::map<int64_t, RunSnapshot> LockRuns(pqxx::transaction_base& tx, const std::s
   tx.exec_prepared(kLockRuns.name, array);
   if (may_end_attempts) tx.exec_prepared(kLockLeases.name, array);
   std::map<int64_t, RunSnapshot> runs;
-  for (const auto& row : tx.exec_prepared(kReadLockedRuns.name, array, may_end_attempts)) {
+  for (const auto row : Rows(tx.exec_prepared(kReadLockedRuns.name, array, may_end_attempts))) {
     RunSnapshot& run = runs[row["run_id"].as<int64_t>()];
     run.run_id = row["run_id"].as<int64_t>();
     run.state = ParseRunState(row["state"].c_str()).value();

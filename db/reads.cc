@@ -18,7 +18,7 @@ std::map<std::string, std::string> StringMap(const pqxx::field& field) {
   return nlohmann::json::parse(field.c_str()).get<std::map<std::string, std::string>>();
 }
 
-Run RunOf(const pqxx::row& row) {
+Run RunOf(const Rows::Row& row) {
   Run run;
   run.run_id = row["run_id"].as<int64_t>();
   run.workspace = row["workspace"].c_str();
@@ -103,7 +103,7 @@ absl::StatusOr<std::vector<Run>> Reader::GetRuns(const std::vector<int64_t>& run
   std::vector<Run> runs;
   if (run_ids.empty()) return runs;
   FT_RETURN_IF_ERROR(pool_.Read("get_runs", [&](pqxx::transaction_base& tx) {
-    for (const auto& row : tx.exec_prepared(kGetRuns.name, ArrayOf(run_ids))) {
+    for (const auto row : Rows(tx.exec_prepared(kGetRuns.name, ArrayOf(run_ids)))) {
       runs.push_back(RunOf(row));
     }
     return absl::OkStatus();
@@ -113,7 +113,7 @@ absl::StatusOr<std::vector<Run>> Reader::GetRuns(const std::vector<int64_t>& run
 
 namespace {
 
-Event EventOf(const pqxx::row& row) {
+Event EventOf(const Rows::Row& row) {
   Event event;
   event.seq = row["seq"].as<int64_t>();
   event.event_time = TimeOf(row["event_time"]);
@@ -130,7 +130,7 @@ absl::StatusOr<std::vector<Event>> Reader::ListEvents(int64_t run_id, int64_t af
                                                       int limit) {
   std::vector<Event> events;
   FT_RETURN_IF_ERROR(pool_.Read("list_events", [&](pqxx::transaction_base& tx) {
-    for (const auto& row : tx.exec_prepared(kListEvents.name, run_id, after_seq, limit)) {
+    for (const auto row : Rows(tx.exec_prepared(kListEvents.name, run_id, after_seq, limit))) {
       events.push_back(EventOf(row));
     }
     return absl::OkStatus();
@@ -147,8 +147,8 @@ absl::StatusOr<std::map<int64_t, std::vector<Event>>> Reader::ListEventsOf(
   }
   std::map<int64_t, std::vector<Event>> events;
   FT_RETURN_IF_ERROR(pool_.Read("list_events_of", [&](pqxx::transaction_base& tx) {
-    for (const auto& row :
-         tx.exec_prepared(kListEventsOf.name, ArrayOf(run_ids), ArrayOf(seqs), limit)) {
+    for (const auto row :
+         Rows(tx.exec_prepared(kListEventsOf.name, ArrayOf(run_ids), ArrayOf(seqs), limit))) {
       events[row["run_id"].as<int64_t>()].push_back(EventOf(row));
     }
     return absl::OkStatus();
@@ -211,7 +211,7 @@ absl::StatusOr<std::vector<StoredAttempt>> Reader::ListAttempts(int64_t run_id) 
 absl::StatusOr<std::map<int64_t, RunMark>> Reader::Watch(const std::vector<int64_t>& run_ids) {
   std::map<int64_t, RunMark> marks;
   FT_RETURN_IF_ERROR(pool_.Read("watch_runs", [&](pqxx::transaction_base& tx) {
-    for (const auto& row : tx.exec_prepared(kWatchRuns.name, ArrayOf(run_ids))) {
+    for (const auto row : Rows(tx.exec_prepared(kWatchRuns.name, ArrayOf(run_ids)))) {
       marks[row["run_id"].as<int64_t>()] = {
           row["last_seq"].as<int64_t>(), ParseRunState(row["state"].c_str()).value(),
           ParseStopKind(row["stop_requested"].c_str()).value(), row["epoch"].as<int64_t>()};

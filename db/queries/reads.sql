@@ -32,10 +32,16 @@ select r.run_id, w.name as workspace, o.email, r.name, r.uid, r.state, coalesce(
        e.uid as experiment_uid, r.max_retries, coalesce(extract(epoch from r.max_run_time), 0)::bigint as max_run_seconds,
        coalesce(extract(epoch from r.max_queue_time), 0)::bigint as max_queue_seconds,
        case when r.state = 'PENDING' and r.retry_time > clock_timestamp() then r.retry_time end as retry_time,
-       coalesce((select c.path from checkpoints c where c.run_id = r.run_id order by c.step desc limit 1), '')
-         as latest_checkpoint,
-       coalesce((select k.name from leases l join workers k using (worker_id) where l.run_id = r.run_id), '') as worker,
-       coalesce((select v.version from model_versions v where v.run_id = r.run_id), 0) as registered_version,
+       -- What a run cannot have yet, or has no more, is not looked for.
+       case when r.epoch = 0 then '' else
+         coalesce((select c.path from checkpoints c where c.run_id = r.run_id order by c.step desc limit 1), '')
+       end as latest_checkpoint,
+       case when r.epoch = 0 or r.end_time is not null then '' else
+         coalesce((select k.name from leases l join workers k using (worker_id) where l.run_id = r.run_id), '')
+       end as worker,
+       case when r.registered_model_id is null then 0 else
+         coalesce((select v.version from model_versions v where v.run_id = r.run_id), 0)
+       end as registered_version,
        coalesce((select f.name from runs f where f.run_id = r.source_run_id), '') as source_run
 from unnest($1::bigint[]) with ordinality as i(run_id, ordinal)
 join runs r using (run_id)
