@@ -201,24 +201,33 @@ grpc::ServerUnaryReactor* RunService::CreateRun(grpc::CallbackServerContext* con
                                        GenerateName(request->run().spec()));
         if (!valid.ok()) return done(valid.status());
         if (valid->spec.custom_weights_path().empty()) {
-          return Create(caller, *valid, *request, response, done);
+          return Create(caller, *std::move(valid), *request, response, done);
         }
         OnFiles(done, [this, caller, valid = *std::move(valid), request, response, done]() mutable {
           const absl::Status settled = SettleWeights(core_, caller, &valid);
           if (!settled.ok()) {
             return done(Replay(core_, caller, valid, *request, settled, response));
           }
-          Create(caller, valid, *request, response, done);
+          Create(caller, std::move(valid), *request, response, done);
         });
       });
 }
 
-void RunService::Create(const Identity& caller, const ValidRun& valid,
-                        const v1::CreateRunRequest& request, v1::Run* response, const Done& done) {
+void RunService::Create(const Identity& caller, ValidRun valid, const v1::CreateRunRequest& request,
+                        v1::Run* response, const Done& done) {
   if (request.validate_only()) return done(RehearseCreate(core_, caller, valid, response));
-  const auto run = std::make_shared<const NewRun>(ToNewRun(valid, request, caller, *core_.clock));
-  core_.create_batcher->Submit(
-      *run, [this, caller, valid, run, response, done](const absl::StatusOr<Admission>& admission) {
+  // Shared by the batch and by the answer.
+  struct Creation {
+    Identity caller;
+    ValidRun valid;
+    NewRun run;
+  };
+  NewRun run = ToNewRun(valid, request, caller, *core_.clock);
+  const auto creation =
+      std::make_shared<const Creation>(Creation{caller, std::move(valid), std::move(run)});
+  core_.admitter->Submit(
+      {creation, &creation->run},
+      [this, creation, response, done](const absl::StatusOr<Admission>& admission) {
         const bool ok = admission.ok();
         const bool replayed = ok && admission->outcome == Admission::Outcome::kReplayed;
         const bool admitted = ok && admission->outcome == Admission::Outcome::kAdmitted;
@@ -228,7 +237,10 @@ void RunService::Create(const Identity& caller, const ValidRun& valid,
           core_.RunChanged(admission->run_id, /*desired_changed=*/false);
           core_.QueueChanged();
         }
-        if (!replayed) return done(Answer(core_, caller, valid, *run, admission, response));
+        if (!replayed) {
+          return done(
+              Answer(core_, creation->caller, creation->valid, creation->run, admission, response));
+        }
         // How it is by now has to be read, and this is the batcher's thread.
         const bool accepted =
             core_.call.executor->Submit([this, run_id = admission->run_id, response, done] {

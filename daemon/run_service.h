@@ -89,7 +89,7 @@ class RunService final
   // Runs the task, which is to call `done`, where files are read; or calls it with UNAVAILABLE.
   void OnFiles(const Done& done, std::function<void()> task);
   // Admits the run, or tells what would come of it, and answers.
-  void Create(const Identity& caller, const ValidRun& valid, const v1::CreateRunRequest& request,
+  void Create(const Identity& caller, ValidRun valid, const v1::CreateRunRequest& request,
               v1::Run* response, const Done& done);
 
   const ServiceCore& core_;

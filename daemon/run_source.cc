@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "daemon/checker.h"
+#include "daemon/event_pages.h"
 #include "daemon/filters.h"
 #include "daemon/resource_name.h"
 #include "daemon/run_service.h"
@@ -61,12 +62,11 @@ class RunSource final : public StreamSource {
       count = CountForMessage(frames);
       more = count < frames.size();
     } else {
-      FT_ASSIGN_OR_RETURN(const std::vector<Event> events,
-                          core_.reader->ListEvents(run_id_, last_sent_, kMaxEventsPerMessage));
-      if (events.empty() && last_sent_ < stored_) return RunEventsDropped(stored_);
-      frames = MakeFrames(events);
+      FT_ASSIGN_OR_RETURN(Past past, ReadPast());
+      if (past.frames.empty() && last_sent_ < stored_) return RunEventsDropped(stored_);
+      frames = std::move(past.frames);
       count = CountForMessage(frames);
-      more = count < frames.size() || events.size() == size_t{kMaxEventsPerMessage};
+      more = count < frames.size() || past.may_go_on;
     }
     NextMessage next;
     if (count > 0) {
@@ -105,6 +105,25 @@ class RunSource final : public StreamSource {
   }
 
  private:
+  struct Past {
+    std::vector<EventFrame> frames;
+    // It was not read to its end.
+    bool may_go_on = false;
+  };
+
+  // From the log: a whole page in one piece where all events are wanted, and otherwise what there
+  // is up to where the next page begins.
+  absl::StatusOr<Past> ReadPast() const {
+    if (types_.empty()) {
+      FT_ASSIGN_OR_RETURN(auto page, core_.event_pages->After(run_id_, last_sent_, stored_));
+      if (page.has_value()) return Past{{*std::move(page)}, true};
+    }
+    const auto left = kMaxEventsPerMessage - static_cast<int>(last_sent_ % kMaxEventsPerMessage);
+    FT_ASSIGN_OR_RETURN(const std::vector<Event> events,
+                        core_.reader->ListEvents(run_id_, last_sent_, left));
+    return Past{MakeFrames(events), static_cast<int>(events.size()) == left};
+  }
+
   // As a piece of a response.
   absl::StatusOr<std::string> ReadView() const {
     v1::WatchEventsResponse message;

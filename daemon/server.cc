@@ -69,6 +69,7 @@ struct Server::State {
         // One connection for each batcher and loop, so that heartbeats never wait behind anything
         // else.
         create_pool(MakePool(config, 1, &metrics)),
+        lookup_pool(MakePool(config, 1, &metrics)),
         report_pool(MakePool(config, 1, &metrics)),
         renew_pool(MakePool(config, 1, &metrics)),
         complete_pool(MakePool(config, 1, &metrics)),
@@ -88,6 +89,7 @@ struct Server::State {
         session_retention(session_pool.get()),
         loop_retention(loop_pool.get()),
         admission(create_pool.get(), QuotaLimitsOf(config)),
+        admission_lookups(lookup_pool.get(), QuotaLimitsOf(config)),
         change_admission(change_pool.get(), QuotaLimitsOf(config)),
         loop_admission(loop_pool.get(), QuotaLimitsOf(config)),
         renewals(renew_pool.get(), times.reassign),
@@ -109,14 +111,15 @@ struct Server::State {
         session_executor(kSessionThreads),
         files(kFileThreads),
         run_tails(&hub, &executor, &reader),
+        event_pages(&reader),
         feed(read_pool.get()),
         feed_tail(&hub, &executor, &feed),
         metric_lengths(&reader),
         dispatcher(&dispatch_leases, &RealClock::Get()),
         notifier({config.database_url(), [this](Notifier::Topic topic) { Hear(topic); },
                   [this](bool listening) { metrics.SetListening(listening); }}),
-        create_batcher(BatchOptions<NewRun, Admission>("create"),
-                       [this](const auto& items) { return admission.Admit(items); }),
+        admitter(&admission, &admission_lookups,
+                 [this](const char* kind, size_t size) { metrics.BatchRan(kind, size); }),
         report_batcher(OnePerRun(BatchOptions<ReportItem, ReportResult>("report")),
                        [this](const auto& items) { return reports.Report(items); }),
         renew_batcher(OnePerSession(BatchOptions<RenewalItem, RenewalResult>("renew")),
@@ -184,7 +187,7 @@ struct Server::State {
   const config::v1::DaemonConfig config;
   const LeaseTimes times;
   Metrics metrics;
-  std::unique_ptr<Pool> read_pool, create_pool, report_pool, renew_pool, complete_pool,
+  std::unique_ptr<Pool> read_pool, create_pool, lookup_pool, report_pool, renew_pool, complete_pool,
       dispatch_pool, loop_pool, change_pool, worker_pool, session_pool;
   IdentityStore identity, worker_identity;
   Reader reader, loop_reader;
@@ -192,7 +195,7 @@ struct Server::State {
   Registry registry;
   EditStore edits;
   RetentionStore retention, session_retention, loop_retention;
-  AdmissionStore admission, change_admission, loop_admission;
+  AdmissionStore admission, admission_lookups, change_admission, loop_admission;
   LeaseStore renewals, dispatch_leases, worker_leases, session_leases;
   QuarantineStore loop_quarantine;
   LeaseStore loop_leases;
@@ -202,6 +205,7 @@ struct Server::State {
   Executor executor, change_executor, worker_executor, session_executor, files;
   RunHub hub;
   RunTails run_tails;
+  EventPages event_pages;
   Feed feed;
   FeedTail feed_tail;
   MetricLengths metric_lengths;
@@ -209,7 +213,7 @@ struct Server::State {
   Notifier notifier;
   // The same but for who waits where.
   ServiceCore core, worker_core, session_core;
-  Batcher<NewRun, Admission> create_batcher;
+  Admitter admitter;
   Batcher<ReportItem, ReportResult> report_batcher;
   Batcher<RenewalItem, RenewalResult> renew_batcher;
   Batcher<CompletionItem, CompletionResult> complete_batcher;
@@ -256,6 +260,7 @@ absl::Status Server::State::Build() {
   core.metrics = &metrics;
   core.hub = &hub;
   core.run_tails = &run_tails;
+  core.event_pages = &event_pages;
   core.feed_tail = &feed_tail;
   core.metric_lengths = &metric_lengths;
   core.feed = &feed;
@@ -269,7 +274,7 @@ absl::Status Server::State::Build() {
   core.edits = &edits;
   core.retention = &retention;
   core.admission = &change_admission;
-  core.create_batcher = &create_batcher;
+  core.admitter = &admitter;
   core.report_batcher = &report_batcher;
   core.renew_batcher = &renew_batcher;
   core.complete_batcher = &complete_batcher;
@@ -325,7 +330,7 @@ void Server::State::StartLoops() {
   worker_executor.Start();
   session_executor.Start();
   files.Start();
-  create_batcher.Start();
+  admitter.Start();
   report_batcher.Start();
   renew_batcher.Start();
   complete_batcher.Start();
@@ -366,7 +371,7 @@ void Server::State::Stop() {
   housekeeping_loop.Stop();
   retention_loop.Stop();
   certificate_loop.Stop();
-  create_batcher.Stop();
+  admitter.Stop();
   report_batcher.Stop();
   renew_batcher.Stop();
   complete_batcher.Stop();

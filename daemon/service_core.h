@@ -2,8 +2,10 @@
 
 #include <string>
 
+#include "daemon/admitter.h"
 #include "daemon/call.h"
 #include "daemon/dispatcher.h"
+#include "daemon/event_pages.h"
 #include "daemon/feed_tail.h"
 #include "daemon/metric_lengths.h"
 #include "daemon/run_hub.h"
@@ -38,6 +40,7 @@ struct ServiceCore {
   Metrics* metrics = nullptr;
   RunHub* hub = nullptr;
   RunTails* run_tails = nullptr;
+  EventPages* event_pages = nullptr;
   FeedTail* feed_tail = nullptr;
   MetricLengths* metric_lengths = nullptr;
   Dispatcher* dispatcher = nullptr;
@@ -55,7 +58,7 @@ struct ServiceCore {
   // For runs that are admitted again.
   AdmissionStore* admission = nullptr;
 
-  Batcher<NewRun, Admission>* create_batcher = nullptr;
+  Admitter* admitter = nullptr;
   Batcher<ReportItem, ReportResult>* report_batcher = nullptr;
   Batcher<RenewalItem, RenewalResult>* renew_batcher = nullptr;
   Batcher<CompletionItem, CompletionResult>* complete_batcher = nullptr;

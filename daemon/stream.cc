@@ -1,6 +1,8 @@
 #include "daemon/stream.h"
 
+#include <algorithm>
 #include <memory>
+#include <utility>
 
 #include <grpcpp/alarm.h>
 
@@ -224,16 +226,41 @@ class Stream : public std::enable_shared_from_this<Stream> {
     Look(/*bookmark=*/false);
   }
 
-  // One thing at a time is waited for.
+  // One thing at a time is waited for, the last that was asked for. An alarm that rings before it
+  // is time is set again then: to take one back and set another with each message cost a tenth of
+  // what the message does.
   void SetAlarm(absl::Duration after, void (*then)(Stream*)) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const absl::Duration now = core_.clock->SinceBoot();
+    due_ = now + after;
+    then_ = then;
+    // What comes next is most often sooner than a consumer is slow.
+    if (due_ < rings_) Arm(now, std::min(after, kBookmarkInterval));
+  }
+
+  void Arm(absl::Duration now, absl::Duration after) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    rings_ = now + after;
     auto weak = weak_from_this();
     alarm_ = std::make_unique<grpc::Alarm>();
-    alarm_->Set(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(after),
-                [weak, then](bool expired) {
+    alarm_->Set(std::chrono::system_clock::now() +
+                    absl::ToChronoMilliseconds(absl::Ceil(after, absl::Milliseconds(1))),
+                [weak](bool expired) {
                   // One that is taken back must not be the last to hold the stream.
                   if (!expired) return;
-                  if (const auto self = weak.lock()) then(self.get());
+                  if (const auto self = weak.lock()) self->Ring();
                 });
+  }
+
+  void Ring() {
+    void (*then)(Stream*) = nullptr;
+    {
+      MutexLock lock(mutex_);
+      rings_ = absl::InfiniteDuration();
+      if (closed_) return;
+      const absl::Duration now = core_.clock->SinceBoot();
+      if (now < due_) return Arm(now, due_ - now);
+      std::swap(then, then_);
+    }
+    if (then != nullptr) then(this);
   }
 
   void Cancelled() { Finish(absl::CancelledError("the caller has gone")); }
@@ -295,6 +322,10 @@ class Stream : public std::enable_shared_from_this<Stream> {
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
   absl::StatusCode code_ ABSL_GUARDED_BY(mutex_) = absl::StatusCode::kOk;
   grpc::ByteBuffer message_ ABSL_GUARDED_BY(mutex_);
+  // What is waited for, and until when; and when the alarm rings, if one is set.
+  void (*then_)(Stream*) ABSL_GUARDED_BY(mutex_) = nullptr;
+  absl::Duration due_ ABSL_GUARDED_BY(mutex_);
+  absl::Duration rings_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteDuration();
   std::unique_ptr<grpc::Alarm> alarm_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -21,12 +21,12 @@ constexpr int kMaxInDoubtTries = 3;
 // The items of a batch that one statement can take: no two with the same request_id or the same
 // name, because a statement does not see what it inserts itself. The others come in the next
 // statement.
-std::vector<size_t> TakeDistinct(const std::vector<NewRun>& runs, std::vector<size_t>* pending) {
+std::vector<size_t> TakeDistinct(const NewRuns& runs, std::vector<size_t>* pending) {
   std::set<std::pair<int64_t, std::string>> requests, names;
   std::vector<size_t> taken, left;
   for (const size_t i : *pending) {
-    const bool first = requests.emplace(runs[i].owner_id, runs[i].request_id).second;
-    if (first && names.emplace(runs[i].workspace_id, runs[i].name).second) {
+    const bool first = requests.emplace(runs[i]->owner_id, runs[i]->request_id).second;
+    if (first && names.emplace(runs[i]->workspace_id, runs[i]->name).second) {
       taken.push_back(i);
     } else {
       left.push_back(i);
@@ -36,12 +36,12 @@ std::vector<size_t> TakeDistinct(const std::vector<NewRun>& runs, std::vector<si
   return taken;
 }
 
-pqxx::result AdmitDistinct(pqxx::transaction_base& tx, const std::vector<NewRun>& runs,
+pqxx::result AdmitDistinct(pqxx::transaction_base& tx, const NewRuns& runs,
                            const std::vector<size_t>& taken, const QuotaLimits& limits) {
   ArrayText workspace, owner, gpus, priority, name, uid, request, hash, spec, model, experiment,
       labels, retries, seconds, kept, message, gpu_type, cpus, memory, register_to, source, wait;
   for (const size_t i : taken) {
-    const NewRun& run = runs[i];
+    const NewRun& run = *runs[i];
     workspace.Add(run.workspace_id);
     owner.Add(run.owner_id);
     gpus.Add(run.shape.gpus);
@@ -84,31 +84,30 @@ std::map<int64_t, std::shared_ptr<std::vector<std::string>>> HoldersOf(
 }
 
 // Whoever is refused is told what holds the quota, read once for an owner.
-void NameHolders(pqxx::transaction_base& tx, const std::vector<NewRun>& runs,
+void NameHolders(pqxx::transaction_base& tx, const NewRuns& runs,
                  std::vector<absl::StatusOr<Admission>>* results) {
   std::set<int64_t> refused;
   const auto is_refused = [&](size_t i) {
     return (*results)[i].ok() && (*results)[i]->outcome == Admission::Outcome::kQuotaReached;
   };
   for (size_t i = 0; i < runs.size(); ++i) {
-    if (is_refused(i)) refused.insert(runs[i].owner_id);
+    if (is_refused(i)) refused.insert(runs[i]->owner_id);
   }
   if (refused.empty()) return;
   const auto holders = HoldersOf(tx, refused);
   for (size_t i = 0; i < runs.size(); ++i) {
-    if (is_refused(i)) (*results)[i]->holders = holders.at(runs[i].owner_id);
+    if (is_refused(i)) (*results)[i]->holders = holders.at(runs[i]->owner_id);
   }
 }
 
 }  // namespace
 
-absl::Status AdmissionStore::AdmitInTransaction(pqxx::transaction_base& tx,
-                                                const std::vector<NewRun>& runs,
+absl::Status AdmissionStore::AdmitInTransaction(pqxx::transaction_base& tx, const NewRuns& runs,
                                                 std::vector<absl::StatusOr<Admission>>* results) {
   std::set<int64_t> owners;
   std::vector<size_t> pending;
   for (size_t i = 0; i < runs.size(); ++i) {
-    owners.insert(runs[i].owner_id);
+    owners.insert(runs[i]->owner_id);
     pending.push_back(i);
   }
   std::set<int64_t> limited;
@@ -119,7 +118,7 @@ absl::Status AdmissionStore::AdmitInTransaction(pqxx::transaction_base& tx,
     const std::vector<size_t> taken = TakeDistinct(runs, &pending);
     std::set<int64_t> raced_owners;
     std::vector<size_t> refused;
-    for (const auto& row : AdmitDistinct(tx, runs, taken, limits_)) {
+    for (const auto row : Rows(AdmitDistinct(tx, runs, taken, limits_))) {
       const size_t item = taken[row["ordinal"].as<size_t>() - 1];
       const std::string outcome = row["outcome"].c_str();
       Admission admission;
@@ -142,7 +141,7 @@ absl::Status AdmissionStore::AdmitInTransaction(pqxx::transaction_base& tx,
         admission.outcome = Admission::Outcome::kQuotaReached;
         refused.push_back(item);
       } else {  // NAME_RACE: the next statement sees who won.
-        raced_owners.insert(runs[item].owner_id);
+        raced_owners.insert(runs[item]->owner_id);
         pending.push_back(item);
         continue;
       }
@@ -150,7 +149,7 @@ absl::Status AdmissionStore::AdmitInTransaction(pqxx::transaction_base& tx,
     }
     // A slot was counted for the loser of a race, so who was refused beside it is asked again.
     for (const size_t item : refused) {
-      if (raced_owners.count(runs[item].owner_id) != 0) pending.push_back(item);
+      if (raced_owners.count(runs[item]->owner_id) != 0) pending.push_back(item);
     }
   }
   if (!limited.empty()) tx.exec_prepared(kReleaseRuns.name, ArrayOf(limited), limits_.holding);
@@ -177,8 +176,7 @@ absl::StatusOr<int> AdmissionStore::ReleaseRunsOf(const Query& owners_query) {
 absl::StatusOr<int> AdmissionStore::ReleaseRuns() { return ReleaseRunsOf(kOwnersToRelease); }
 absl::StatusOr<int> AdmissionStore::ReleaseStrandedRuns() { return ReleaseRunsOf(kStrandedOwners); }
 
-absl::StatusOr<std::vector<absl::StatusOr<Admission>>> AdmissionStore::Admit(
-    const std::vector<NewRun>& runs) {
+absl::StatusOr<std::vector<absl::StatusOr<Admission>>> AdmissionStore::Admit(const NewRuns& runs) {
   absl::Status status;
   for (int i = 0; i < kMaxInDoubtTries; ++i) {
     std::vector<absl::StatusOr<Admission>> results;
@@ -190,6 +188,39 @@ absl::StatusOr<std::vector<absl::StatusOr<Admission>>> AdmissionStore::Admit(
     if (!IsInDoubt(status)) break;
   }
   return status;
+}
+
+absl::StatusOr<std::vector<absl::StatusOr<std::optional<Admission>>>> AdmissionStore::FindRefused(
+    const NewRuns& runs) {
+  std::vector<absl::StatusOr<std::optional<Admission>>> results;
+  FT_RETURN_IF_ERROR(pool_.Read("find_refused", [&](pqxx::transaction_base& tx) {
+    results.assign(runs.size(), std::nullopt);
+    ArrayText workspace, owner, request, name, register_to;
+    for (const auto& run : runs) {
+      workspace.Add(run->workspace_id);
+      owner.Add(run->owner_id);
+      request.Add(run->request_id);
+      name.Add(run->name);
+      register_to.Add(run->register_to);
+    }
+    const auto rows =
+        tx.exec_prepared(kFindRefused.name, workspace.str(), owner.str(), request.str(), name.str(),
+                         register_to.str(), limits_.active);
+    std::set<int64_t> owners;
+    for (const auto& row : rows) owners.insert(row["owner_id"].as<int64_t>());
+    if (owners.empty()) return absl::OkStatus();
+    const auto holders = HoldersOf(tx, owners);
+    for (const auto& row : rows) {
+      Admission refused;
+      refused.outcome = Admission::Outcome::kQuotaReached;
+      refused.active = row["active"].as<int>();
+      refused.active_limit = row["active_limit"].as<int>();
+      refused.holders = holders.at(row["owner_id"].as<int64_t>());
+      results[row["ordinal"].as<size_t>() - 1] = refused;
+    }
+    return absl::OkStatus();
+  }));
+  return results;
 }
 
 absl::StatusOr<Admission> AdmissionStore::Resume(int64_t run_id) {

@@ -46,6 +46,9 @@ struct NewRun {
   int checkpoints_kept = -1;
 };
 
+// A batch of them; each is shared with whoever waits for its answer.
+using NewRuns = std::vector<std::shared_ptr<const NewRun>>;
+
 // Runs that a refusal names. It travels in a header, of which clients take 8 KiB; GetQuota names
 // more.
 inline constexpr int kShownHolders = 20;
@@ -91,7 +94,13 @@ class AdmissionStore {
 
   // Admits a batch in one transaction, in the order of the items. A COMMIT in doubt is resolved by
   // running the batch again: what was stored is recognised by its request_id.
-  absl::StatusOr<std::vector<absl::StatusOr<Admission>>> Admit(const std::vector<NewRun>& runs);
+  absl::StatusOr<std::vector<absl::StatusOr<Admission>>> Admit(const NewRuns& runs);
+
+  // Which of these would be refused for the quota as things stand: kQuotaReached for those, nothing
+  // for others, which only Admit can answer. Locks and writes nothing. Who has no slot free while
+  // this looks is refused rightly; the names of the holders are read a little later.
+  absl::StatusOr<std::vector<absl::StatusOr<std::optional<Admission>>>> FindRefused(
+      const NewRuns& runs);
 
   // Admits a paused run again: kAdmitted or kQuotaReached. NOT_FOUND, and the errors of
   // CheckResume.
@@ -111,7 +120,7 @@ class AdmissionStore {
   absl::StatusOr<int> CountWrongCounters();
 
  private:
-  absl::Status AdmitInTransaction(pqxx::transaction_base& tx, const std::vector<NewRun>& runs,
+  absl::Status AdmitInTransaction(pqxx::transaction_base& tx, const NewRuns& runs,
                                   std::vector<absl::StatusOr<Admission>>* results);
 
   absl::StatusOr<int> ReleaseRunsOf(const Query& owners_query);

@@ -181,6 +181,72 @@ TEST(Admission, TheRefusalNamesTheQuotaTheLimitTheUsageAndTheRuns) {
   EXPECT_EQ(metadata.at("runs"), "holder");
 }
 
+// Another body, the same name and somebody else's model are said before the quota, also where the
+// owner is known to be full.
+TEST(Admission, AFullOwnerIsAnsweredInTheSameOrder) {
+  TestInstallation installation;
+  const auto server = installation.StartDaemon(
+      [](config::v1::DaemonConfig* config) { config->set_active_runs_limit(1); });
+  TestClient bob(server->listen(), installation.Token("bob@example.com", "user"));
+  v1::CreateRunRequest foreign = ValidRequest(installation);
+  foreign.mutable_run()->mutable_spec()->set_register_to("main.theirs.model");
+  ASSERT_TRUE(bob.Create(foreign).ok());
+  TestClient ann(server->listen(), installation.Token("ann@example.com", "user"));
+  v1::CreateRunRequest request = ValidRequest(installation);
+  request.set_request_id(NewUuid(absl::FromUnixSeconds(1)));
+  request.set_run_id("mine");
+  request.mutable_run()->mutable_spec()->set_register_to("main.mine.model");
+  const auto first = ann.Create(request);
+  ASSERT_TRUE(first.ok()) << first.status();
+  for (int i = 0; i < 2; ++i) {
+    v1::CreateRunRequest other = ValidRequest(installation);
+    other.mutable_run()->mutable_spec()->set_register_to("main.mine.model");
+    EXPECT_EQ(ErrorReason(ann.Create(other).status()), "ACTIVE_RUNS_QUOTA");
+    const auto again = ann.Create(request);
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_EQ(again->uid(), first->uid());
+    EXPECT_EQ(ErrorReason(ann.Create(other).status()), "ACTIVE_RUNS_QUOTA");
+    v1::CreateRunRequest reused = request;
+    reused.set_run_id("another");
+    EXPECT_EQ(ErrorReason(ann.Create(reused).status()), "REQUEST_ID_REUSED");
+    EXPECT_EQ(ErrorReason(ann.Create(other).status()), "ACTIVE_RUNS_QUOTA");
+    v1::CreateRunRequest same_name = ValidRequest(installation);
+    same_name.set_run_id("mine");
+    EXPECT_EQ(ErrorReason(ann.Create(same_name).status()), "NAME_TAKEN");
+    EXPECT_EQ(ErrorReason(ann.Create(other).status()), "ACTIVE_RUNS_QUOTA");
+    EXPECT_EQ(ErrorReason(ann.Create(foreign).status()), "MODEL_NOT_YOURS");
+  }
+  EXPECT_EQ(installation.Sql("select count(*) from runs"), "2");
+}
+
+TEST(Admission, AFullOwnerIsRefusedWithoutALockUntilASlotIsFree) {
+  TestInstallation installation;
+  const auto server = installation.StartDaemon(
+      [](config::v1::DaemonConfig* config) { config->set_active_runs_limit(1); });
+  TestClient client(server->listen(), installation.Token("ann@example.com", "user"));
+  const auto run = client.Create(ValidRequest(installation));
+  ASSERT_TRUE(run.ok()) << run.status();
+  const auto refused = [&] {
+    const absl::Status status = client.Create(ValidRequest(installation)).status();
+    return ErrorReason(status) + " " + ErrorMetadata(status)["runs"];
+  };
+  const std::string expected =
+      "ACTIVE_RUNS_QUOTA " + run->name().substr(run->name().rfind('/') + 1);
+  EXPECT_EQ(refused(), expected);
+  TestSession other(installation.database().admin_url);
+  other.Query("begin");
+  other.Query("select 1 from owners for update");
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(refused(), expected);
+  other.Query("rollback");
+  // Whoever frees a slot or raises the limit, the next create has it.
+  ASSERT_TRUE(client.Cancel(run->name()).ok());
+  EXPECT_TRUE(client.Create(ValidRequest(installation)).ok());
+  EXPECT_EQ(ErrorReason(client.Create(ValidRequest(installation)).status()), "ACTIVE_RUNS_QUOTA");
+  installation.Sql("update owners set active_limit = 2 returning 1");
+  EXPECT_TRUE(client.Create(ValidRequest(installation)).ok());
+  EXPECT_EQ(ErrorReason(client.Create(ValidRequest(installation)).status()), "ACTIVE_RUNS_QUOTA");
+}
+
 TEST(Admission, ARehearsalStoresNothingAndAnswersAsTheCreateWould) {
   TestInstallation installation;
   const auto server = installation.StartDaemon(

@@ -92,6 +92,55 @@ TEST_F(StreamTest, ManyFollowOneRunFromDifferentPlacesAndEachHasEverything) {
   for (const int64_t seq : last) EXPECT_EQ(seq, report + 2);
 }
 
+// The past comes in pages that all share; it must not show where they begin.
+TEST_F(StreamTest, ThePastIsTheSameFromEveryPlace) {
+  const v1::AttemptRef attempt = StartRun();
+  int64_t report = 1;
+  for (int i = 0; i < 3; ++i) {
+    std::vector<v1::RunEvent> events(400, EventOfType(v1::RunEvent::TRAIN_UPDATED));
+    for (v1::RunEvent& event : events) event.mutable_progress()->set_batch(++report);
+    ASSERT_TRUE(worker_.Report(attempt, 1 + 400 * i, events).ok());
+  }
+  ASSERT_TRUE(worker_.Report(attempt, 1201, {EventOfType(v1::RunEvent::TRAIN_FINISHED)}).ok());
+  ASSERT_TRUE(worker_.Complete(attempt, Exit(0, true), 1201).ok());
+  std::map<int64_t, std::string> stored;
+  v1::ListRunEventsRequest list;
+  list.set_name(name_);
+  do {
+    v1::ListRunEventsResponse page;
+    list.set_after_seq(static_cast<int64_t>(stored.size()));
+    ASSERT_TRUE(user_.runs().ListRunEvents(user_.Context().get(), list, &page).ok());
+    if (page.events().empty()) break;
+    for (const auto& event : page.events()) stored[event.seq()] = event.SerializeAsString();
+  } while (true);
+  ASSERT_EQ(stored.size(), 1203);
+  for (const bool filtered : {false, true, false}) {
+    for (const int64_t after : {0, 1, 499, 500, 501, 703, 999, 1000, 1202}) {
+      v1::WatchEventsRequest request;
+      request.set_name(name_);
+      request.set_after_seq(after);
+      if (filtered) request.add_types(v1::RunEvent::TRAIN_UPDATED);
+      const auto context = user_.Context();
+      auto stream = user_.runs().WatchEvents(context.get(), request);
+      int64_t seq = after;
+      v1::WatchEventsResponse message;
+      while (stream->Read(&message)) {
+        for (const auto& event : message.events()) {
+          EXPECT_EQ(event.SerializeAsString(), stored[event.seq()]);
+          if (!filtered) {
+            EXPECT_EQ(event.seq(), seq + 1);
+          }
+          seq = event.seq();
+        }
+        EXPECT_GE(message.bookmark_seq(), seq);
+      }
+      EXPECT_TRUE(stream->Finish().ok());
+      EXPECT_EQ(message.run().state(), v1::Run::COMPLETED);
+      EXPECT_EQ(message.bookmark_seq(), 1203);
+    }
+  }
+}
+
 TEST_F(StreamTest, WhoTakesNothingIsEndedResumablyAndCostsTheOthersNothing) {
   const v1::AttemptRef attempt = StartRun();
   v1::RunEvent large = EventOfType(v1::RunEvent::OTHER);

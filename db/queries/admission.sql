@@ -159,6 +159,20 @@ left join (select * from known_experiments union all select * from made_experime
   on (e.workspace_id, e.path) = (a.workspace_id, a.experiment_path)
 order by i.ordinal
 
+-- name: find_refused
+-- Creates of owners who have no slot free as things stand, but for those that admit_runs answers before it looks at the
+-- quota. One row for each; nothing is locked.
+select i.ordinal, i.owner_id, o.active, coalesce(o.active_limit, $6::int) as active_limit
+from unnest($1::bigint[], $2::bigint[], $3::uuid[], $4::text[], $5::text[])
+  with ordinality as i(workspace_id, owner_id, request_id, name, register_to, ordinal)
+join owners o using (owner_id)
+where o.active >= coalesce(o.active_limit, $6::int)
+  and not exists (select from create_requests r where (r.owner_id, r.request_id) = (i.owner_id, i.request_id))
+  and not exists (select from runs where (runs.workspace_id, runs.name) = (i.workspace_id, i.name))
+  and not exists (
+    select from registered_models m
+    where (m.workspace_id, m.name) = (i.workspace_id, i.register_to) and m.owner_id <> i.owner_id)
+
 -- name: quota_holders
 -- The oldest runs that hold the quota of these owners, so many of each.
 select i.owner_id, r.name

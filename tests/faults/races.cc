@@ -198,7 +198,7 @@ Act Create(const std::string& who, bool same_request = false) {
     run.model = "m/m";
     run.experiment_path = absl::StrCat("/new/", scene.run_id);
     run.labels_json = "{}";
-    return Outcome(stores.admission.Admit({run}));
+    return Outcome(stores.admission.Admit({std::make_shared<const NewRun>(run)}));
   };
 }
 

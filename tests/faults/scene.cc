@@ -184,7 +184,8 @@ Scene SceneMaker::Make(const SceneOptions& options) {
   NewRun run = NewRunOf(scene, absl::StrCat("run-", number));
   if (options.registers) run.register_to = absl::StrCat("a.b.m", number);
   const auto admit = [&](const NewRun& wanted) {
-    const auto admitted = Value(stores_.admission.Admit({wanted}), "Admit");
+    const auto admitted =
+        Value(stores_.admission.Admit({std::make_shared<const NewRun>(wanted)}), "Admit");
     return Value(admitted[0], "Admit").run_id;
   };
   scene.run_id = admit(run);
