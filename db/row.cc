@@ -1,5 +1,7 @@
 #include "db/row.h"
 
+#include <algorithm>
+
 #include "absl/time/civil_time.h"
 
 namespace finetuned {
@@ -29,7 +31,8 @@ void TakeSign(std::string_view& text, char sign, bool* ok) {
 absl::Time ParseTime(std::string_view text) {
   const std::string_view whole = text;
   bool ok = true;
-  const int64_t year = TakeDigits(text, 4, &ok);
+  // Of four digits, and up to 294276 where somebody expects to be done in ten thousand years.
+  const int64_t year = TakeDigits(text, std::clamp<size_t>(text.find('-'), 4, 6), &ok);
   TakeSign(text, '-', &ok);
   const int64_t month = TakeDigits(text, 2, &ok);
   TakeSign(text, '-', &ok);
