@@ -2,8 +2,10 @@
 
 #include <stdlib.h>
 
+#include <memory>
 #include <set>
 #include <thread>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -12,6 +14,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "daemon/child.h"
+#include "db/identity.h"
 #include "db/migrator.h"
 #include "db/pool.h"
 #include "finetuned/v1/event.pb.h"
@@ -70,6 +73,27 @@ TEST(Schema, TwentyMigratorsAtOnceMakeItOnce) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(made, NewestSchemaVersion());
   EXPECT_TRUE(CheckSchema(*ReadSchemaState(database.daemon_url)).ok());
+}
+
+TEST(Schema, DaemonsThatMakePartitionsAtOnceDoNotFail) {
+  const auto database = TestPostgres::Get().NewDatabase();
+  Pool::Options options;
+  options.database_url = database.daemon_url;
+  std::vector<std::unique_ptr<Pool>> daemons;
+  for (int i = 0; i < 8; ++i) daemons.push_back(std::make_unique<Pool>(options));
+  for (int round = 0; round < 10; ++round) {
+    // The next partitions are missing, and all see that at once.
+    TestPostgres::Query(database,
+                        absl::StrCat("select setval('runs_run_id_seq', ", 1 + round, "000000)"));
+    std::vector<std::thread> threads;
+    for (const auto& daemon : daemons) {
+      threads.emplace_back([&daemon] {
+        const absl::Status made = IdentityStore(daemon.get()).EnsureEventPartitions();
+        EXPECT_TRUE(made.ok()) << made;
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+  }
 }
 
 TEST(Schema, ANewerBreakingOneIsRefusedAndACompatibleOneIsNot) {

@@ -32,4 +32,5 @@ update tokens set revoke_time = clock_timestamp() where token_hash = $1::bytea a
 select page_token_key from installation
 
 -- name: make_event_partitions
-select ensure_event_partitions()
+-- One daemon at a time: of two that see the same partition missing, one would fail to make it.
+select ensure_event_partitions() from pg_advisory_xact_lock(x'7061727469746e'::bigint)

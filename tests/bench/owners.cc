@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "db/queries.h"
 #include "tests/bench/require.h"
 
 namespace finetuned::bench {
@@ -32,7 +33,8 @@ void QueueRuns(const TestInstallation& installation, int owners, int64_t count) 
   // Partitions of events are made for a hundred thousand runs each.
   constexpr int64_t kStep = 100'000;
   for (int64_t done = 0; done < count; done += kStep) {
-    installation.Sql("select ensure_event_partitions()");
+    // As the daemon does it, which may do it now.
+    installation.Sql(kMakeEventPartitions.sql);
     installation.Sql(absl::StrCat(
         "with first as (select * from runs order by run_id limit 1), made as (insert into runs "
         "(workspace_id, owner_id, shape_id, priority, queue_pos, uid, name, model, experiment_id, "
