@@ -227,8 +227,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
   }
 
   // One thing at a time is waited for, the last that was asked for. An alarm that rings before it
-  // is time is set again then: to take one back and set another with each message cost a tenth of
-  // what the message does.
+  // is time is set again then, so that not every message sets one and takes another back.
   void SetAlarm(absl::Duration after, void (*then)(Stream*)) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const absl::Duration now = core_.clock->SinceBoot();
     due_ = now + after;

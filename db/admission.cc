@@ -77,7 +77,8 @@ std::map<int64_t, std::shared_ptr<std::vector<std::string>>> HoldersOf(
     pqxx::transaction_base& tx, const std::set<int64_t>& owners) {
   std::map<int64_t, std::shared_ptr<std::vector<std::string>>> holders;
   for (const int64_t owner : owners) holders[owner] = std::make_shared<std::vector<std::string>>();
-  for (const auto& row : tx.exec_prepared(kQuotaHolders.name, ArrayOf(owners), kShownHolders + 1)) {
+  for (const auto row :
+       Rows(tx.exec_prepared(kQuotaHolders.name, ArrayOf(owners), kShownHolders + 1))) {
     holders[row["owner_id"].as<int64_t>()]->emplace_back(row["name"].c_str());
   }
   return holders;
@@ -203,14 +204,13 @@ absl::StatusOr<std::vector<absl::StatusOr<std::optional<Admission>>>> AdmissionS
       name.Add(run->name);
       register_to.Add(run->register_to);
     }
-    const auto rows =
-        tx.exec_prepared(kFindRefused.name, workspace.str(), owner.str(), request.str(), name.str(),
-                         register_to.str(), limits_.active);
+    const Rows rows(tx.exec_prepared(kFindRefused.name, workspace.str(), owner.str(), request.str(),
+                                     name.str(), register_to.str(), limits_.active));
     std::set<int64_t> owners;
-    for (const auto& row : rows) owners.insert(row["owner_id"].as<int64_t>());
+    for (const auto row : rows) owners.insert(row["owner_id"].as<int64_t>());
     if (owners.empty()) return absl::OkStatus();
     const auto holders = HoldersOf(tx, owners);
-    for (const auto& row : rows) {
+    for (const auto row : rows) {
       Admission refused;
       refused.outcome = Admission::Outcome::kQuotaReached;
       refused.active = row["active"].as<int>();

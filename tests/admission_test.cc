@@ -36,6 +36,12 @@ std::map<std::string, int> CreateMany(const TestInstallation& installation,
   return total;
 }
 
+std::unique_ptr<Server> StartWithLimit(const TestInstallation& installation, int active_runs) {
+  return installation.StartDaemon([active_runs](config::v1::DaemonConfig* config) {
+    config->set_active_runs_limit(active_runs);
+  });
+}
+
 TEST(Admission, OfAThousandConcurrentCreatesExactlyTenAreAdmitted) {
   TestInstallation installation;
   const auto server = installation.StartDaemon();
@@ -68,8 +74,7 @@ TEST(Admission, ThreeDaemonsOnOnePostgresTogetherAdmitExactlyTen) {
 
 TEST(Admission, OwnersAreCountedApart) {
   TestInstallation installation;
-  const auto server = installation.StartDaemon(
-      [](config::v1::DaemonConfig* config) { config->set_active_runs_limit(2); });
+  const auto server = StartWithLimit(installation, 2);
   for (const char* email : {"ann@example.com", "bob@example.com"}) {
     std::vector<TestClient> clients;
     clients.emplace_back(server->listen(), installation.Token(email, "user"));
@@ -79,8 +84,7 @@ TEST(Admission, OwnersAreCountedApart) {
 
 TEST(Admission, ARetriedRequestAtTheLimitAnswersAsItDid) {
   TestInstallation installation;
-  const auto server = installation.StartDaemon(
-      [](config::v1::DaemonConfig* config) { config->set_active_runs_limit(1); });
+  const auto server = StartWithLimit(installation, 1);
   TestClient client(server->listen(), installation.Token("ann@example.com", "user"));
   v1::CreateRunRequest request = ValidRequest(installation);
   request.set_request_id(NewUuid(absl::FromUnixSeconds(1)));
@@ -148,8 +152,7 @@ TEST(Admission, ANameIsTakenOnceAndForEverAndCostsNoSlot) {
 
 TEST(Admission, ACanceledRunFreesItsSlotOnce) {
   TestInstallation installation;
-  const auto server = installation.StartDaemon(
-      [](config::v1::DaemonConfig* config) { config->set_active_runs_limit(1); });
+  const auto server = StartWithLimit(installation, 1);
   TestClient client(server->listen(), installation.Token("ann@example.com", "user"));
   const auto run = client.Create(ValidRequest(installation));
   ASSERT_TRUE(run.ok()) << run.status();
@@ -166,8 +169,7 @@ TEST(Admission, ACanceledRunFreesItsSlotOnce) {
 
 TEST(Admission, TheRefusalNamesTheQuotaTheLimitTheUsageAndTheRuns) {
   TestInstallation installation;
-  const auto server = installation.StartDaemon(
-      [](config::v1::DaemonConfig* config) { config->set_active_runs_limit(1); });
+  const auto server = StartWithLimit(installation, 1);
   TestClient client(server->listen(), installation.Token("ann@example.com", "user"));
   v1::CreateRunRequest request = ValidRequest(installation);
   request.set_run_id("holder");
@@ -185,8 +187,7 @@ TEST(Admission, TheRefusalNamesTheQuotaTheLimitTheUsageAndTheRuns) {
 // owner is known to be full.
 TEST(Admission, AFullOwnerIsAnsweredInTheSameOrder) {
   TestInstallation installation;
-  const auto server = installation.StartDaemon(
-      [](config::v1::DaemonConfig* config) { config->set_active_runs_limit(1); });
+  const auto server = StartWithLimit(installation, 1);
   TestClient bob(server->listen(), installation.Token("bob@example.com", "user"));
   v1::CreateRunRequest foreign = ValidRequest(installation);
   foreign.mutable_run()->mutable_spec()->set_register_to("main.theirs.model");
@@ -221,8 +222,7 @@ TEST(Admission, AFullOwnerIsAnsweredInTheSameOrder) {
 
 TEST(Admission, AFullOwnerIsRefusedWithoutALockUntilASlotIsFree) {
   TestInstallation installation;
-  const auto server = installation.StartDaemon(
-      [](config::v1::DaemonConfig* config) { config->set_active_runs_limit(1); });
+  const auto server = StartWithLimit(installation, 1);
   TestClient client(server->listen(), installation.Token("ann@example.com", "user"));
   const auto run = client.Create(ValidRequest(installation));
   ASSERT_TRUE(run.ok()) << run.status();
@@ -249,8 +249,7 @@ TEST(Admission, AFullOwnerIsRefusedWithoutALockUntilASlotIsFree) {
 
 TEST(Admission, ARehearsalStoresNothingAndAnswersAsTheCreateWould) {
   TestInstallation installation;
-  const auto server = installation.StartDaemon(
-      [](config::v1::DaemonConfig* config) { config->set_active_runs_limit(1); });
+  const auto server = StartWithLimit(installation, 1);
   TestClient client(server->listen(), installation.Token("ann@example.com", "user"));
   v1::CreateRunRequest request = ValidRequest(installation);
   request.set_validate_only(true);

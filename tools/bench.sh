@@ -47,6 +47,9 @@ cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)
   echo
   echo "$head"
   cat "$out"/*.md
+  echo
+  # What people wrote of the figures before; to be read again with the new ones.
+  sed -n '/^## /,$p' docs/benchmarks.md
 } > "$out/page"
 mv "$out/page" docs/benchmarks.md
 cat docs/benchmarks.md
