@@ -31,6 +31,8 @@
 namespace finetuned {
 namespace {
 
+// Between the beginnings of two batches of renewals, which gather meanwhile: a worker has seconds.
+constexpr absl::Duration kRenewalInterval = absl::Milliseconds(20);
 constexpr int kFileThreads = 4;
 // Each with a connection. Of calls that change something and may wait for locks; of workers' calls,
 // which wait for nothing; and of those that open sessions, which wait for locks and a filesystem.
@@ -167,6 +169,7 @@ struct Server::State {
   static Batcher<RenewalItem, RenewalResult>::Options OnePerSession(
       Batcher<RenewalItem, RenewalResult>::Options options) {
     options.key = [](const RenewalItem& item) { return item.session; };
+    options.interval = kRenewalInterval;
     return options;
   }
 

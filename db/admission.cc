@@ -1,6 +1,7 @@
 #include "db/admission.h"
 
 #include <map>
+#include <numeric>
 #include <set>
 
 #include "base/status.h"
@@ -103,16 +104,13 @@ void NameHolders(pqxx::transaction_base& tx, const NewRuns& runs,
 
 }  // namespace
 
-absl::Status AdmissionStore::AdmitInTransaction(pqxx::transaction_base& tx, const NewRuns& runs,
+absl::Status AdmissionStore::AdmitInTransaction(pqxx::transaction_base& tx,
+                                                const pqxx::result& owners, const NewRuns& runs,
                                                 std::vector<absl::StatusOr<Admission>>* results) {
-  std::set<int64_t> owners;
-  std::vector<size_t> pending;
-  for (size_t i = 0; i < runs.size(); ++i) {
-    owners.insert(runs[i]->owner_id);
-    pending.push_back(i);
-  }
+  std::vector<size_t> pending(runs.size());
+  std::iota(pending.begin(), pending.end(), size_t{0});
   std::set<int64_t> limited;
-  for (const auto& row : tx.exec_prepared(kLockOwners.name, ArrayOf(owners), limits_.holding)) {
+  for (const auto& row : owners) {
     if (row["has_holding_limit"].as<bool>()) limited.insert(row["owner_id"].as<int64_t>());
   }
   while (!pending.empty()) {
@@ -178,13 +176,17 @@ absl::StatusOr<int> AdmissionStore::ReleaseRuns() { return ReleaseRunsOf(kOwners
 absl::StatusOr<int> AdmissionStore::ReleaseStrandedRuns() { return ReleaseRunsOf(kStrandedOwners); }
 
 absl::StatusOr<std::vector<absl::StatusOr<Admission>>> AdmissionStore::Admit(const NewRuns& runs) {
+  std::set<int64_t> owners;
+  for (const auto& run : runs) owners.insert(run->owner_id);
+  const Prelude locks = Prelude().Then(kLockOwners, owners, limits_.holding);
   absl::Status status;
   for (int i = 0; i < kMaxInDoubtTries; ++i) {
     std::vector<absl::StatusOr<Admission>> results;
-    status = pool_.Transact("admit", [&](pqxx::transaction_base& tx) {
-      results.assign(runs.size(), absl::InternalError("no outcome"));
-      return AdmitInTransaction(tx, runs, &results);
-    });
+    status =
+        pool_.Transact("admit", locks, [&](pqxx::transaction_base& tx, const pqxx::result& locked) {
+          results.assign(runs.size(), absl::InternalError("no outcome"));
+          return AdmitInTransaction(tx, locked, runs, &results);
+        });
     if (status.ok()) return results;
     if (!IsInDoubt(status)) break;
   }
@@ -225,16 +227,14 @@ absl::StatusOr<std::vector<absl::StatusOr<std::optional<Admission>>>> AdmissionS
 
 absl::StatusOr<Admission> AdmissionStore::Resume(int64_t run_id) {
   Admission admission;
-  FT_RETURN_IF_ERROR(pool_.Transact("resume", [&](pqxx::transaction_base& tx) {
-    const auto limited = LockOwners(tx, {run_id}, limits_.holding);
-    const auto runs = LockRuns(tx, {run_id});
-    const auto found = runs.find(run_id);
-    if (found == runs.end()) {
+  const auto body = [&](pqxx::transaction_base& tx, const pqxx::result& rows) {
+    const LockedRuns locked(rows);
+    if (locked.only() == nullptr) {
       return MakeError(absl::StatusCode::kNotFound, "RUN_NOT_FOUND", "no such run");
     }
-    FT_RETURN_IF_ERROR(CheckResume(found->second));
+    FT_RETURN_IF_ERROR(CheckResume(*locked.only()));
     const auto row = tx.exec_prepared1(kResumeRun.name, run_id, limits_.active, limits_.holding,
-                                       ResumeRequestedMessage(found->second.has_checkpoint));
+                                       ResumeRequestedMessage(locked.only()->has_checkpoint));
     admission.run_id = run_id;
     admission.owner_id = row["owner_id"].as<int64_t>();
     admission.active = row["active"].as<int>();
@@ -244,9 +244,13 @@ absl::StatusOr<Admission> AdmissionStore::Resume(int64_t run_id) {
     if (admission.outcome == Admission::Outcome::kQuotaReached) {
       admission.holders = HoldersOf(tx, {admission.owner_id}).at(admission.owner_id);
     }
-    if (!limited.empty()) tx.exec_prepared(kReleaseRuns.name, ArrayOf(limited), limits_.holding);
+    if (!locked.limited_owners.empty()) {
+      tx.exec_prepared(kReleaseRuns.name, ArrayOf(locked.limited_owners), limits_.holding);
+    }
     return absl::OkStatus();
-  }));
+  };
+  const Prelude locks = LockRuns({run_id}, Reach::kOwners, limits_.holding);
+  FT_RETURN_IF_ERROR(pool_.Transact("resume", locks, body));
   return admission;
 }
 

@@ -120,7 +120,9 @@ class AdmissionStore {
   absl::StatusOr<int> CountWrongCounters();
 
  private:
-  absl::Status AdmitInTransaction(pqxx::transaction_base& tx, const NewRuns& runs,
+  // After the rows that locked the owners.
+  absl::Status AdmitInTransaction(pqxx::transaction_base& tx, const pqxx::result& owners,
+                                  const NewRuns& runs,
                                   std::vector<absl::StatusOr<Admission>>* results);
 
   absl::StatusOr<int> ReleaseRunsOf(const Query& owners_query);

@@ -13,6 +13,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "base/status.h"
 
@@ -43,6 +45,9 @@ class Batcher {
     SizeObserver observe_size;
     // Items of one key never go together: the later ones come with the next batch. None: all may.
     std::function<int64_t(const Item&)> key;
+    // Batches begin at least so far apart: what comes all the time gathers, and what comes after a
+    // pause does not wait.
+    absl::Duration interval = absl::ZeroDuration();
   };
 
   Batcher(Options options, RunFunction run) : options_(std::move(options)), run_(std::move(run)) {}
@@ -60,6 +65,7 @@ class Batcher {
       MutexLock lock(mutex_);
       stopping_ = true;
       changed_.NotifyAll();
+      stopped_.NotifyAll();
     }
     if (thread_.joinable()) thread_.join();
   }
@@ -88,11 +94,23 @@ class Batcher {
         MutexLock lock(mutex_);
         while (waiting_.empty() && !stopping_) changed_.Wait(mutex_);
         if (waiting_.empty()) return;
+        Rest();
         Gather(&items, &callbacks);
       }
       if (options_.observe_size) options_.observe_size(items.size());
       RunBatch(items, callbacks);
     }
+  }
+
+  // Waits until the next batch may begin.
+  void Rest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (options_.interval <= absl::ZeroDuration()) return;
+    while (!stopping_) {
+      const absl::Duration left = begun_ + options_.interval - RealClock::Get().SinceBoot();
+      if (left <= absl::ZeroDuration()) break;
+      stopped_.WaitFor(mutex_, left);
+    }
+    begun_ = RealClock::Get().SinceBoot();
   }
 
   // Takes what goes together, in the order of arrival.
@@ -141,8 +159,12 @@ class Batcher {
 
   Mutex mutex_;
   CondVar changed_;
+  // Apart from the other, which every item notifies.
+  CondVar stopped_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::deque<Entry> waiting_ ABSL_GUARDED_BY(mutex_);
+  // When the newest batch began.
+  absl::Duration begun_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();
 };
 
 }  // namespace finetuned

@@ -71,6 +71,26 @@ TEST(Batcher, WhatComesWhileOneIsOnItsWayGoesTogether) {
   EXPECT_EQ(gate.WaitForBatches(2), (std::vector<std::vector<int>>{{1}, {2, 3, 4, 5}}));
 }
 
+TEST(Batcher, WhatComesAllTheTimeGathersForTheInterval) {
+  Gate gate;
+  gate.LetGo(kAll);
+  IntBatcher::Options options;
+  options.interval = absl::Hours(1);
+  IntBatcher batcher(options, [&](const std::vector<int>& items) -> absl::StatusOr<Results> {
+    gate.Pass(items);
+    return Doubled(items);
+  });
+  batcher.Start();
+  EXPECT_EQ(*Submit(batcher, 1).get(), 2);
+  auto second = Submit(batcher, 2);
+  EXPECT_EQ(second.wait_for(std::chrono::milliseconds(50)), std::future_status::timeout);
+  auto third = Submit(batcher, 3);
+  batcher.Stop();
+  EXPECT_EQ(*second.get(), 4);
+  EXPECT_EQ(*third.get(), 6);
+  EXPECT_EQ(gate.WaitForBatches(2), (std::vector<std::vector<int>>{{1}, {2, 3}}));
+}
+
 TEST(Batcher, ABatchHasALimitAndSoHasTheWait) {
   Gate gate;
   IntBatcher::Options options;

@@ -16,14 +16,14 @@ struct Current {
   Schedule schedule;
 };
 
-absl::StatusOr<Current> LockForEdit(pqxx::transaction_base& tx, int64_t run_id,
-                                    const std::string& etag) {
-  const std::string ids = ArrayOf(std::vector<int64_t>{run_id});
-  // Its owner first, who is locked by whoever lets runs into the queue: a lane must not change
-  // between the two.
-  tx.exec_prepared(kLockOwnersOfRuns.name, ids, std::optional<int>());
-  tx.exec_prepared(kLockRuns.name, ids);
-  const auto rows = tx.exec_prepared(kReadRunForEdit.name, run_id);
+// Locks a run and reads it. Its owner first, who is locked by whoever lets runs into the queue: a
+// lane must not change between the two.
+Prelude LockForEdit(int64_t run_id) {
+  const std::vector<int64_t> ids = {run_id};
+  return Prelude().Then(kLockOwnersOfRuns, ids).Then(kLockRuns, ids).Then(kReadRunForEdit, run_id);
+}
+
+absl::StatusOr<Current> ReadForEdit(const pqxx::result& rows, const std::string& etag) {
   if (rows.empty() || rows[0]["deleted"].as<bool>()) {
     return MakeError(absl::StatusCode::kNotFound, "RUN_NOT_FOUND", "there is no such run any more");
   }
@@ -46,8 +46,8 @@ absl::StatusOr<Current> LockForEdit(pqxx::transaction_base& tx, int64_t run_id,
 absl::Status EditStore::UpdateRun(int64_t run_id, const std::string& etag, const RunEdit& edit) {
   std::optional<std::string> labels;
   if (edit.labels.has_value()) labels = nlohmann::json(*edit.labels).dump();
-  return pool_.Transact("update_run", [&](pqxx::transaction_base& tx) {
-    FT_ASSIGN_OR_RETURN(const Current current, LockForEdit(tx, run_id, etag));
+  const auto body = [&](pqxx::transaction_base& tx, const pqxx::result& rows) {
+    FT_ASSIGN_OR_RETURN(const Current current, ReadForEdit(rows, etag));
     FT_ASSIGN_OR_RETURN(const EditDecision decision,
                         DecideEdit(current.state, current.schedule, edit));
     tx.exec_prepared(kUpdateRun.name, run_id, static_cast<int>(decision.schedule.priority),
@@ -55,16 +55,18 @@ absl::Status EditStore::UpdateRun(int64_t run_id, const std::string& etag, const
                      decision.message, static_cast<int>(current.schedule.priority),
                      decision.schedule.max_queue_seconds);
     return absl::OkStatus();
-  });
+  };
+  return pool_.Transact("update_run", LockForEdit(run_id), body);
 }
 
 absl::Status EditStore::DeleteRun(int64_t run_id, const std::string& etag) {
-  return pool_.Transact("delete_run", [&](pqxx::transaction_base& tx) {
-    FT_ASSIGN_OR_RETURN(const Current current, LockForEdit(tx, run_id, etag));
+  const auto body = [&](pqxx::transaction_base& tx, const pqxx::result& rows) {
+    FT_ASSIGN_OR_RETURN(const Current current, ReadForEdit(rows, etag));
     FT_RETURN_IF_ERROR(CheckDelete(current.state));
     tx.exec_prepared(kDeleteRun.name, run_id);
     return absl::OkStatus();
-  });
+  };
+  return pool_.Transact("delete_run", LockForEdit(run_id), body);
 }
 
 absl::StatusOr<StoredWorkspace> EditStore::GetWorkspace(int64_t workspace_id) {

@@ -1,6 +1,7 @@
 #include "db/leases.h"
 
 #include <algorithm>
+#include <set>
 
 #include "absl/strings/str_split.h"
 #include "base/logging.h"
@@ -86,15 +87,17 @@ absl::StatusOr<OpenedSession> LeaseStore::OpenSession(const WorkerInfo& worker,
   return opened;
 }
 
-absl::Status LeaseStore::LoadShapes(pqxx::transaction_base& tx) {
-  const auto rows = tx.exec_prepared(kListShapes.name);
-  MutexLock lock(mutex_);
-  for (const auto& row : rows) {
-    shapes_[row["shape_id"].as<int>()] =
-        Shape{row["gpus"].as<int>(), TextOf(row["gpu_type"]), row["cpus"].as<int>(),
-              row["memory_bytes"].as<int64_t>()};
-  }
-  return absl::OkStatus();
+absl::Status LeaseStore::LoadShapes() {
+  return pool_.Read("list_shapes", [&](pqxx::transaction_base& tx) {
+    const auto rows = tx.exec_prepared(kListShapes.name);
+    MutexLock lock(mutex_);
+    for (const auto& row : rows) {
+      shapes_[row["shape_id"].as<int>()] =
+          Shape{row["gpus"].as<int>(), TextOf(row["gpu_type"]), row["cpus"].as<int>(),
+                row["memory_bytes"].as<int64_t>()};
+    }
+    return absl::OkStatus();
+  });
 }
 
 absl::StatusOr<std::vector<absl::StatusOr<Standing>>> LeaseStore::Check(
@@ -143,58 +146,58 @@ absl::StatusOr<std::vector<absl::StatusOr<Standing>>> LeaseStore::Check(
   return standings;
 }
 
-std::vector<Candidate> LeaseStore::Peek(pqxx::transaction_base& tx,
-                                        const std::vector<Claim>& claims, bool thorough,
-                                        std::map<LaneKey, int64_t>* seen_minimum) {
-  ArrayText shape_ids, priorities, hints;
-  std::map<int, Shape> shapes;
+Prelude LeaseStore::LookInto(const std::vector<Claim>& claims, bool thorough) {
+  std::vector<int> shape_ids, priorities;
+  std::vector<int64_t> hints;
   size_t wanted = 0;
   for (const Claim& claim : claims) wanted += claim.max_count;
-  {
-    MutexLock lock(mutex_);
-    shapes = shapes_;
-    for (const auto& [shape_id, needed] : shapes) {
-      const auto fits = [&shape = needed](const Claim& claim) { return Fits(shape, claim.free); };
-      if (std::none_of(claims.begin(), claims.end(), fits)) continue;
-      for (int priority = 0; priority < kPriorityCount; ++priority) {
-        const auto hint = hints_.find({shape_id, priority});
-        shape_ids.Add(shape_id);
-        priorities.Add(priority);
-        hints.Add(thorough || hint == hints_.end() ? int64_t{0} : hint->second);
-      }
+  MutexLock lock(mutex_);
+  for (const auto& [shape_id, needed] : shapes_) {
+    const auto fits = [&shape = needed](const Claim& claim) { return Fits(shape, claim.free); };
+    if (std::none_of(claims.begin(), claims.end(), fits)) continue;
+    for (int priority = 0; priority < kPriorityCount; ++priority) {
+      const auto hint = hints_.find({shape_id, priority});
+      shape_ids.push_back(shape_id);
+      priorities.push_back(priority);
+      hints.push_back(thorough || hint == hints_.end() ? 0 : hint->second);
     }
   }
+  return Prelude().Then(kPeekQueue, shape_ids, priorities, hints, std::min(wanted, kMaxGranted));
+}
+
+std::vector<Candidate> LeaseStore::Found(const pqxx::result& rows) {
   std::vector<Candidate> candidates;
-  for (const auto row :
-       Rows(tx.exec_prepared(kPeekQueue.name, shape_ids.str(), priorities.str(), hints.str(),
-                             static_cast<int>(std::min(wanted, kMaxGranted))))) {
+  MutexLock lock(mutex_);
+  for (const auto row : Rows(rows)) {
     Candidate candidate;
     candidate.shape_id = row["shape_id"].as<int>();
     candidate.priority = static_cast<Priority>(row["priority"].as<int>());
     candidate.pos = row["pos"].as<int64_t>();
     candidate.run_id = row["run_id"].as<int64_t>();
-    candidate.needed = shapes[candidate.shape_id];
+    candidate.needed = shapes_.at(candidate.shape_id);
     candidates.push_back(candidate);
-    const LaneKey lane{candidate.shape_id, row["priority"].as<int>()};
-    seen_minimum->emplace(lane, candidate.pos);
   }
   return candidates;
 }
 
 absl::StatusOr<Acquisition> LeaseStore::Acquire(const std::vector<Claim>& claims, bool thorough) {
+  bool shapes_known;
+  {
+    MutexLock lock(mutex_);
+    shapes_known = !shapes_.empty();
+  }
+  if (thorough || !shapes_known) FT_RETURN_IF_ERROR(LoadShapes());
   Acquisition acquired;
   std::map<LaneKey, int64_t> seen_minimum;
-  FT_RETURN_IF_ERROR(pool_.Transact("acquire", [&](pqxx::transaction_base& tx) {
+  const auto body = [&](pqxx::transaction_base& tx, const pqxx::result& rows) {
     acquired = Acquisition();
     acquired.grants.resize(claims.size());
     seen_minimum.clear();
-    bool shapes_known;
-    {
-      MutexLock lock(mutex_);
-      shapes_known = !shapes_.empty();
+    std::vector<Candidate> candidates = Found(rows);
+    for (const Candidate& candidate : candidates) {
+      const LaneKey lane{candidate.shape_id, static_cast<int>(candidate.priority)};
+      seen_minimum.emplace(lane, candidate.pos);
     }
-    if (thorough || !shapes_known) FT_RETURN_IF_ERROR(LoadShapes(tx));
-    std::vector<Candidate> candidates = Peek(tx, claims, thorough, &seen_minimum);
     ArrayText run_ids, sessions, on_trial;
     std::map<int64_t, size_t> claim_of_run;
     for (size_t i = 0; i < claims.size() && !candidates.empty(); ++i) {
@@ -220,7 +223,8 @@ absl::StatusOr<Acquisition> LeaseStore::Acquire(const std::vector<Claim>& claims
       grant.leases.push_back(std::move(lease));
     }
     return absl::OkStatus();
-  }));
+  };
+  FT_RETURN_IF_ERROR(pool_.Transact("acquire", LookInto(claims, thorough), body));
   MutexLock lock(mutex_);
   for (const auto& [lane, minimum] : seen_minimum) {
     // A hinted look only ever moves the hint forward; a thorough one may set it back.
@@ -252,25 +256,26 @@ absl::StatusOr<bool> LeaseStore::RequestDrain(const std::string& worker, bool dr
 
 absl::StatusOr<std::vector<absl::StatusOr<RenewalResult>>> LeaseStore::Renew(
     const std::vector<RenewalItem>& items) {
+  std::vector<int64_t> touched;
+  std::vector<bool> draining;
+  ArrayText session, run_id, epoch;
+  for (const RenewalItem& item : items) {
+    touched.push_back(item.session);
+    draining.push_back(item.draining);
+    for (const AttemptId& attempt : item.attempts) {
+      session.Add(item.session);
+      run_id.Add(attempt.run_id);
+      epoch.Add(attempt.epoch);
+    }
+  }
+  if (std::set<int64_t>(touched.begin(), touched.end()).size() < items.size()) {
+    return absl::FailedPreconditionError("a session twice in a batch");
+  }
   std::vector<absl::StatusOr<RenewalResult>> results;
-  FT_RETURN_IF_ERROR(pool_.Transact("renew", [&](pqxx::transaction_base& tx) {
+  const auto body = [&](pqxx::transaction_base& tx, const pqxx::result& current) {
     std::map<int64_t, RenewalResult> by_session;
-    ArrayText touched, draining, session, run_id, epoch;
-    for (const RenewalItem& item : items) {
-      if (!by_session.emplace(item.session, RenewalResult{false, {}}).second) {
-        return absl::FailedPreconditionError("a session twice in a batch");
-      }
-      touched.Add(item.session);
-      draining.Add(item.draining);
-      for (const AttemptId& attempt : item.attempts) {
-        session.Add(item.session);
-        run_id.Add(attempt.run_id);
-        epoch.Add(attempt.epoch);
-      }
-    }
-    for (const auto& row : tx.exec_prepared(kTouchSessions.name, touched.str(), draining.str())) {
-      by_session[row[0].as<int64_t>()].session_is_current = true;
-    }
+    for (const int64_t id : touched) by_session[id].session_is_current = false;
+    for (const auto& row : current) by_session[row[0].as<int64_t>()].session_is_current = true;
     for (const auto row :
          Rows(tx.exec_prepared(kRenewLeases.name, session.str(), run_id.str(), epoch.str(),
                                absl::ToDoubleSeconds(lease_duration_)))) {
@@ -281,7 +286,9 @@ absl::StatusOr<std::vector<absl::StatusOr<RenewalResult>>> LeaseStore::Renew(
     results.clear();
     for (const RenewalItem& item : items) results.push_back(std::move(by_session[item.session]));
     return absl::OkStatus();
-  }));
+  };
+  const Prelude touch = Prelude().Then(kTouchSessions, touched, draining);
+  FT_RETURN_IF_ERROR(pool_.Transact("renew", touch, body));
   return results;
 }
 

@@ -165,10 +165,11 @@ class LeaseStore {
   };
 
   absl::StatusOr<std::vector<int64_t>> FindRuns(const Query& query);
-  absl::Status LoadShapes(pqxx::transaction_base& tx);
-  // The first of each lane that has something for one of them.
-  std::vector<Candidate> Peek(pqxx::transaction_base& tx, const std::vector<Claim>& claims,
-                              bool thorough, std::map<LaneKey, int64_t>* seen_minimum);
+  absl::Status LoadShapes();
+  // The look at the first of each lane that may have something for one of the claims.
+  Prelude LookInto(const std::vector<Claim>& claims, bool thorough);
+  // What it found.
+  std::vector<Candidate> Found(const pqxx::result& rows);
 
   Pool& pool_;
   const absl::Duration lease_duration_;

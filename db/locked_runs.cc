@@ -1,27 +1,21 @@
 #include "db/locked_runs.h"
 
-#include "db/array.h"
 #include "db/queries.h"
 #include "db/row.h"
 
 namespace finetuned {
 
-std::set<int64_t> LockOwners(pqxx::transaction_base& tx, const std::set<int64_t>& ids,
-                             std::optional<int> holding_limit) {
-  std::set<int64_t> limited;
-  for (const auto& row : tx.exec_prepared(kLockOwnersOfRuns.name, ArrayOf(ids), holding_limit)) {
-    if (row["has_holding_limit"].as<bool>()) limited.insert(row["owner_id"].as<int64_t>());
-  }
-  return limited;
+Prelude LockRuns(const std::set<int64_t>& run_ids, Reach reach, std::optional<int> holding_limit) {
+  Prelude prelude;
+  if (reach != Reach::kRuns) prelude.Then(kLockOwnersOfRuns, run_ids);
+  prelude.Then(kLockRuns, run_ids);
+  if (reach == Reach::kAttempts) prelude.Then(kLockLeases, run_ids);
+  return prelude.Then(kReadLockedRuns, run_ids, reach == Reach::kAttempts, holding_limit);
 }
 
-std::map<int64_t, RunSnapshot> LockRuns(pqxx::transaction_base& tx, const std::set<int64_t>& ids,
-                                        bool may_end_attempts) {
-  const std::string array = ArrayOf(ids);
-  tx.exec_prepared(kLockRuns.name, array);
-  if (may_end_attempts) tx.exec_prepared(kLockLeases.name, array);
-  std::map<int64_t, RunSnapshot> runs;
-  for (const auto row : Rows(tx.exec_prepared(kReadLockedRuns.name, array, may_end_attempts))) {
+LockedRuns::LockedRuns(const pqxx::result& rows) {
+  for (const auto row : Rows(rows)) {
+    if (row["has_holding_limit"].as<bool>()) limited_owners.insert(row["owner_id"].as<int64_t>());
     RunSnapshot& run = runs[row["run_id"].as<int64_t>()];
     run.run_id = row["run_id"].as<int64_t>();
     run.state = ParseRunState(row["state"].c_str()).value();
@@ -48,7 +42,6 @@ std::map<int64_t, RunSnapshot> LockRuns(pqxx::transaction_base& tx, const std::s
     attempt.lived = absl::Seconds(row["lived_seconds"].as<double>());
     run.attempts.push_back(attempt);
   }
-  return runs;
 }
 
 }  // namespace finetuned

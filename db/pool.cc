@@ -18,6 +18,23 @@ namespace {
 constexpr int kMaxTransactionTries = 5;
 constexpr absl::Duration kLongestPlanLife = absl::Minutes(10);
 
+// A transaction that begins with a prelude; libpqxx's own would send BEGIN alone.
+absl::Status RunTransaction(pqxx::connection& session, const Prelude& prelude,
+                            const Pool::BodyAfter& body) {
+  // Does nothing where they are; libpqxx prepares at the first use that it sees.
+  for (const Query* query : prelude.queries()) session.prepare_now(query->name);
+  pqxx::nontransaction work(session);
+  FT_RETURN_IF_ERROR(body(work, work.exec(prelude.text())));
+  try {
+    work.exec("commit");
+  } catch (const std::exception& error) {
+    if (session.is_open()) throw;
+    // The server may have committed before.
+    throw pqxx::in_doubt_error(error.what());
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 class Connection {
@@ -53,6 +70,16 @@ class Connection {
     pqxx::nontransaction(session_).exec("discard plans");
     planned_ = now;
     plan_life_ = std::min(2 * plan_life_, kLongestPlanLife);
+  }
+
+  // Leaves a transaction that failed; returns whether the connection is of use after it.
+  bool Rollback() {
+    try {
+      pqxx::nontransaction(session_).exec("rollback");
+      return true;
+    } catch (const std::exception&) {
+      return false;
+    }
   }
 
   pqxx::connection& session() { return session_; }
@@ -104,7 +131,7 @@ void Pool::Release(std::unique_ptr<Connection> connection, bool broken) {
   freed_.NotifyOne();
 }
 
-absl::Status Pool::RunOnce(const char* name, const Body& body, bool transaction) {
+absl::Status Pool::RunOnce(const char* name, const Prelude* prelude, const BodyAfter& body) {
   std::unique_ptr<Connection> connection;
   FT_RETURN_IF_ERROR(Acquire(&connection));
   absl::Status status;
@@ -115,28 +142,29 @@ absl::Status Pool::RunOnce(const char* name, const Body& body, bool transaction)
     } else {
       connection->RenewPlans();
     }
-    if (transaction) {
-      pqxx::work work(connection->session());
-      status = body(work);
-      if (status.ok()) work.commit();
-    } else {
+    if (prelude == nullptr) {
       pqxx::nontransaction work(connection->session());
-      status = body(work);
+      status = body(work, {});
+    } else {
+      status = RunTransaction(connection->session(), *prelude, body);
     }
   } catch (...) {
     status = TranslateCurrentException(name);
   }
-  const bool broken = BreaksConnection(status);
+  bool broken = BreaksConnection(status);
+  if (!status.ok() && !broken && prelude != nullptr && connection != nullptr) {
+    broken = !connection->Rollback();
+  }
   if (broken) connection.reset();
   Release(std::move(connection), broken);
   return status;
 }
 
-absl::Status Pool::Run(const char* name, const Body& body, bool transaction) {
+absl::Status Pool::Run(const char* name, const Prelude* prelude, const BodyAfter& body) {
   const absl::Duration start = RealClock::Get().SinceBoot();
   absl::Status status;
   for (int i = 0; i < kMaxTransactionTries; ++i) {
-    status = RunOnce(name, body, transaction);
+    status = RunOnce(name, prelude, body);
     if (!IsConflict(status)) break;
   }
   if (options_.observer != nullptr) {
@@ -148,7 +176,18 @@ absl::Status Pool::Run(const char* name, const Body& body, bool transaction) {
   return status;
 }
 
-absl::Status Pool::Transact(const char* name, const Body& body) { return Run(name, body, true); }
-absl::Status Pool::Read(const char* name, const Body& body) { return Run(name, body, false); }
+absl::Status Pool::Transact(const char* name, const Prelude& prelude, const BodyAfter& body) {
+  return Run(name, &prelude, body);
+}
+
+absl::Status Pool::Transact(const char* name, const Body& body) {
+  return Transact(name, Prelude(),
+                  [&body](pqxx::transaction_base& tx, const pqxx::result&) { return body(tx); });
+}
+
+absl::Status Pool::Read(const char* name, const Body& body) {
+  return Run(name, nullptr,
+             [&body](pqxx::transaction_base& tx, const pqxx::result&) { return body(tx); });
+}
 
 }  // namespace finetuned

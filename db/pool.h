@@ -9,11 +9,13 @@
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/mutex.h"
+#include "db/prelude.h"
 #include "db/query.h"
 
 namespace pqxx {
+class result;
 class transaction_base;
-}
+}  // namespace pqxx
 
 namespace finetuned {
 
@@ -61,12 +63,17 @@ class Pool {
   // or the body's.
   absl::Status Transact(const char* name, const Body& body);
 
+  // The same after a prelude, with the rows of its last statement.
+  using BodyAfter = std::function<absl::Status(pqxx::transaction_base&, const pqxx::result&)>;
+  absl::Status Transact(const char* name, const Prelude& prelude, const BodyAfter& body);
+
   // Runs `body` outside a transaction, for single statements.
   absl::Status Read(const char* name, const Body& body);
 
  private:
-  absl::Status Run(const char* name, const Body& body, bool transaction);
-  absl::Status RunOnce(const char* name, const Body& body, bool transaction);
+  // Without a prelude there is no transaction.
+  absl::Status Run(const char* name, const Prelude* prelude, const BodyAfter& body);
+  absl::Status RunOnce(const char* name, const Prelude* prelude, const BodyAfter& body);
   absl::Status Acquire(std::unique_ptr<Connection>* connection);
   void Release(std::unique_ptr<Connection> connection, bool broken);
 

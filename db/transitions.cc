@@ -82,6 +82,31 @@ std::set<int64_t> Losers(const std::vector<Move>& moves) {
   return losers;
 }
 
+// Decides about one run, under its locks, and writes what was decided. Nothing is returned where
+// that is nothing, or where there is no such run.
+absl::StatusOr<std::optional<Move>> MoveRun(
+    Pool& pool, const char* name, int64_t run_id, Reach reach,
+    const TransitionStore::Options& options,
+    const std::function<absl::StatusOr<std::optional<Move>>(const RunSnapshot&)>& decide) {
+  std::optional<Move> move;
+  const auto body = [&](pqxx::transaction_base& tx, const pqxx::result& rows) {
+    move.reset();
+    const LockedRuns locked(rows);
+    if (locked.only() == nullptr) return absl::OkStatus();
+    FT_ASSIGN_OR_RETURN(move, decide(*locked.only()));
+    if (move.has_value()) ApplyMoves(tx, {*move}, options, locked.limited_owners);
+    return absl::OkStatus();
+  };
+  const Prelude locks = LockRuns({run_id}, reach, options.holding_limit);
+  FT_RETURN_IF_ERROR(pool.Transact(name, locks, body));
+  return move;
+}
+
+std::optional<Moved> MovedBy(const std::optional<Move>& move) {
+  if (!move.has_value()) return std::nullopt;
+  return Moved{move->from, move->to};
+}
+
 void WriteReports(pqxx::transaction_base& tx,
                   const std::vector<std::pair<const ReportItem*, ReportOutcome>>& outcomes) {
   ArrayText run, epoch, state, last_seq, progress, remaining, sets, starts, acked, links,
@@ -140,29 +165,32 @@ absl::StatusOr<std::vector<absl::StatusOr<ReportResult>>> TransitionStore::Repor
   std::set<int64_t> ids;
   for (const ReportItem& item : items) ids.insert(item.run_id);
   std::vector<absl::StatusOr<ReportResult>> results;
-  FT_RETURN_IF_ERROR(pool_.Transact("report", [&](pqxx::transaction_base& tx) {
-    results.assign(items.size(), ReportResult());
-    const auto runs = LockRuns(tx, ids);
-    std::vector<std::pair<const ReportItem*, ReportOutcome>> outcomes;
-    for (size_t i = 0; i < items.size(); ++i) {
-      const ReportItem& item = items[i];
-      const auto run = runs.find(item.run_id);
-      if (run == runs.end()) {
-        results[i] = LeaseLostError(item.run_id, item.epoch);
-        continue;
-      }
-      auto outcome = DecideReports(run->second, item.session, item.epoch, item.reports);
-      if (!outcome.ok()) {
-        results[i] = outcome.status();
-        continue;
-      }
-      const bool changes = outcome->Changes(run->second);
-      results[i] = ReportResult{outcome->acked_report, changes, run->second.state, outcome->state};
-      if (changes) outcomes.emplace_back(&item, *std::move(outcome));
-    }
-    if (!outcomes.empty()) WriteReports(tx, outcomes);
-    return absl::OkStatus();
-  }));
+  const Prelude locks = LockRuns(ids, Reach::kRuns);
+  FT_RETURN_IF_ERROR(
+      pool_.Transact("report", locks, [&](pqxx::transaction_base& tx, const pqxx::result& rows) {
+        results.assign(items.size(), ReportResult());
+        const auto runs = LockedRuns(rows).runs;
+        std::vector<std::pair<const ReportItem*, ReportOutcome>> outcomes;
+        for (size_t i = 0; i < items.size(); ++i) {
+          const ReportItem& item = items[i];
+          const auto run = runs.find(item.run_id);
+          if (run == runs.end()) {
+            results[i] = LeaseLostError(item.run_id, item.epoch);
+            continue;
+          }
+          auto outcome = DecideReports(run->second, item.session, item.epoch, item.reports);
+          if (!outcome.ok()) {
+            results[i] = outcome.status();
+            continue;
+          }
+          const bool changes = outcome->Changes(run->second);
+          results[i] =
+              ReportResult{outcome->acked_report, changes, run->second.state, outcome->state};
+          if (changes) outcomes.emplace_back(&item, *std::move(outcome));
+        }
+        if (!outcomes.empty()) WriteReports(tx, outcomes);
+        return absl::OkStatus();
+      }));
   return results;
 }
 
@@ -172,39 +200,40 @@ absl::StatusOr<std::vector<absl::StatusOr<CompletionResult>>> TransitionStore::C
   for (const CompletionItem& item : items) ids.insert(item.run_id);
   std::vector<absl::StatusOr<CompletionResult>> results;
   std::set<int64_t> losers;
-  FT_RETURN_IF_ERROR(pool_.Transact("complete", [&](pqxx::transaction_base& tx) {
-    results.assign(items.size(), CompletionResult());
-    const auto limited = LockOwners(tx, ids, options_.holding_limit);
-    const auto runs = LockRuns(tx, ids, /*may_end_attempts=*/true);
-    std::vector<Move> moves;
-    for (size_t i = 0; i < items.size(); ++i) {
-      const CompletionItem& item = items[i];
-      const auto run = runs.find(item.run_id);
-      absl::StatusOr<Move> move = LeaseLostError(item.run_id, item.epoch);
-      if (run != runs.end()) {
-        move = MoveAtCompletion(run->second, item.session, item.epoch, item.last_report, item.end,
-                                options_.retries);
-      }
-      if (ErrorReason(move.status()) == "LEASE_LOST") {
-        // Perhaps this very end was stored and its answer lost.
-        const auto rows = tx.exec_prepared(kAttemptEnd.name, item.run_id, item.epoch);
-        if (!rows.empty() && rows[0]["ended"].as<bool>()) {
-          const RunState state = ParseRunState(rows[0]["state"].c_str()).value();
-          results[i] = CompletionResult{state, state, false};
-          continue;
+  const Prelude locks = LockRuns(ids, Reach::kAttempts, options_.holding_limit);
+  FT_RETURN_IF_ERROR(
+      pool_.Transact("complete", locks, [&](pqxx::transaction_base& tx, const pqxx::result& rows) {
+        results.assign(items.size(), CompletionResult());
+        const LockedRuns locked(rows);
+        std::vector<Move> moves;
+        for (size_t i = 0; i < items.size(); ++i) {
+          const CompletionItem& item = items[i];
+          const auto run = locked.runs.find(item.run_id);
+          absl::StatusOr<Move> move = LeaseLostError(item.run_id, item.epoch);
+          if (run != locked.runs.end()) {
+            move = MoveAtCompletion(run->second, item.session, item.epoch, item.last_report,
+                                    item.end, options_.retries);
+          }
+          if (ErrorReason(move.status()) == "LEASE_LOST") {
+            // Perhaps this very end was stored and its answer lost.
+            const auto ends = tx.exec_prepared(kAttemptEnd.name, item.run_id, item.epoch);
+            if (!ends.empty() && ends[0]["ended"].as<bool>()) {
+              const RunState state = ParseRunState(ends[0]["state"].c_str()).value();
+              results[i] = CompletionResult{state, state, false};
+              continue;
+            }
+          }
+          if (!move.ok()) {
+            results[i] = move.status();
+            continue;
+          }
+          results[i] = CompletionResult{move->from, move->to, true};
+          moves.push_back(*std::move(move));
         }
-      }
-      if (!move.ok()) {
-        results[i] = move.status();
-        continue;
-      }
-      results[i] = CompletionResult{move->from, move->to, true};
-      moves.push_back(*std::move(move));
-    }
-    ApplyMoves(tx, moves, options_, limited);
-    losers = Losers(moves);
-    return absl::OkStatus();
-  }));
+        ApplyMoves(tx, moves, options_, locked.limited_owners);
+        losers = Losers(moves);
+        return absl::OkStatus();
+      }));
   JudgeWorkers(losers);
   return results;
 }
@@ -213,24 +242,26 @@ absl::StatusOr<std::vector<absl::StatusOr<CancelResult>>> TransitionStore::Cance
     const std::vector<int64_t>& run_ids, const std::string& message) {
   const std::set<int64_t> ids(run_ids.begin(), run_ids.end());
   std::map<int64_t, CancelResult> by_run;
-  FT_RETURN_IF_ERROR(pool_.Transact("cancel", [&](pqxx::transaction_base& tx) {
-    by_run.clear();
-    std::vector<Move> moves;
-    const auto limited = LockOwners(tx, ids, options_.holding_limit);
-    for (const auto& [run_id, run] : LockRuns(tx, ids)) {
-      CancelResult result{CancelResult::Outcome::kStopping, run.state, run.state};
-      if (IsTerminal(run.state)) result.outcome = CancelResult::Outcome::kAlreadyTerminal;
-      FT_ASSIGN_OR_RETURN(std::optional<Move> move, MoveAtCancel(run, message));
-      if (move.has_value()) {
-        result.to = move->to;
-        if (IsTerminal(move->to)) result.outcome = CancelResult::Outcome::kStopped;
-        moves.push_back(*std::move(move));
-      }
-      by_run[run_id] = result;
-    }
-    ApplyMoves(tx, moves, options_, limited);
-    return absl::OkStatus();
-  }));
+  const Prelude locks = LockRuns(ids, Reach::kOwners, options_.holding_limit);
+  FT_RETURN_IF_ERROR(
+      pool_.Transact("cancel", locks, [&](pqxx::transaction_base& tx, const pqxx::result& rows) {
+        by_run.clear();
+        std::vector<Move> moves;
+        const LockedRuns locked(rows);
+        for (const auto& [run_id, run] : locked.runs) {
+          CancelResult result{CancelResult::Outcome::kStopping, run.state, run.state};
+          if (IsTerminal(run.state)) result.outcome = CancelResult::Outcome::kAlreadyTerminal;
+          FT_ASSIGN_OR_RETURN(std::optional<Move> move, MoveAtCancel(run, message));
+          if (move.has_value()) {
+            result.to = move->to;
+            if (IsTerminal(move->to)) result.outcome = CancelResult::Outcome::kStopped;
+            moves.push_back(*std::move(move));
+          }
+          by_run[run_id] = result;
+        }
+        ApplyMoves(tx, moves, options_, locked.limited_owners);
+        return absl::OkStatus();
+      }));
   std::vector<absl::StatusOr<CancelResult>> results;
   for (const int64_t run_id : run_ids) {
     const auto found = by_run.find(run_id);
@@ -245,68 +276,47 @@ absl::StatusOr<std::vector<absl::StatusOr<CancelResult>>> TransitionStore::Cance
 
 absl::StatusOr<PauseResult> TransitionStore::Pause(int64_t run_id, const std::string& message) {
   PauseResult result;
-  FT_RETURN_IF_ERROR(pool_.Transact("pause", [&](pqxx::transaction_base& tx) {
-    const auto limited = LockOwners(tx, {run_id}, options_.holding_limit);
-    const auto runs = LockRuns(tx, {run_id});
-    const auto found = runs.find(run_id);
-    if (found == runs.end()) {
+  const Prelude locks = LockRuns({run_id}, Reach::kOwners, options_.holding_limit);
+  const auto body = [&](pqxx::transaction_base& tx, const pqxx::result& rows) -> absl::Status {
+    const LockedRuns locked(rows);
+    const RunSnapshot* const run = locked.only();
+    if (run == nullptr) {
       return MakeError(absl::StatusCode::kNotFound, "RUN_NOT_FOUND", "no such run");
     }
-    const RunSnapshot& run = found->second;
     const int paused_count = tx.exec_prepared1(kCountPaused.name, run_id)[0].as<int>();
-    FT_ASSIGN_OR_RETURN(const std::optional<Move> move, MoveAtPause(run, paused_count, message));
-    result = PauseResult{run.state, run.state, false};
+    FT_ASSIGN_OR_RETURN(const std::optional<Move> move, MoveAtPause(*run, paused_count, message));
+    result = PauseResult{run->state, run->state, false};
     if (!move.has_value()) return absl::OkStatus();
     result.to = move->to;
     result.told = move->stop_requested == StopKind::kPause;
-    ApplyMoves(tx, {*move}, options_, limited);
+    ApplyMoves(tx, {*move}, options_, locked.limited_owners);
     return absl::OkStatus();
-  }));
+  };
+  FT_RETURN_IF_ERROR(pool_.Transact("pause", locks, body));
   return result;
 }
 
 absl::StatusOr<std::optional<Moved>> TransitionStore::Lose(int64_t run_id,
                                                            const LossEvidence& evidence) {
-  std::optional<Moved> moved;
-  std::set<int64_t> losers;
-  FT_RETURN_IF_ERROR(pool_.Transact("lose", [&](pqxx::transaction_base& tx) {
-    moved.reset();
-    const auto limited = LockOwners(tx, {run_id}, options_.holding_limit);
-    const auto runs = LockRuns(tx, {run_id}, /*may_end_attempts=*/true);
-    const auto found = runs.find(run_id);
-    if (found == runs.end()) return absl::OkStatus();
-    FT_ASSIGN_OR_RETURN(const std::optional<Move> move,
-                        MoveAtLoss(found->second, evidence, options_.retries));
-    if (!move.has_value()) return absl::OkStatus();
-    ApplyMoves(tx, {*move}, options_, limited);
-    moved = Moved{move->from, move->to};
-    losers = Losers({*move});
-    return absl::OkStatus();
-  }));
-  JudgeWorkers(losers);
-  return moved;
+  FT_ASSIGN_OR_RETURN(
+      const std::optional<Move> move,
+      MoveRun(pool_, "lose", run_id, Reach::kAttempts, options_,
+              [&](const RunSnapshot& run) { return MoveAtLoss(run, evidence, options_.retries); }));
+  if (move.has_value()) JudgeWorkers(Losers({*move}));
+  return MovedBy(move);
 }
 
 // Asks a run to stop where `still` says that it is to, and it was not told before.
 absl::StatusOr<std::optional<Moved>> TransitionStore::AskRunToStop(
     const char* name, int64_t run_id, StopKind kind, const std::string& message,
     const std::function<bool(const RunSnapshot&)>& still) {
-  std::optional<Moved> moved;
-  FT_RETURN_IF_ERROR(pool_.Transact(name, [&](pqxx::transaction_base& tx) {
-    moved.reset();
-    const auto limited = LockOwners(tx, {run_id}, options_.holding_limit);
-    const auto runs = LockRuns(tx, {run_id});
-    const auto found = runs.find(run_id);
-    if (found == runs.end()) return absl::OkStatus();
-    const RunSnapshot& run = found->second;
-    if (!still(run)) return absl::OkStatus();
-    FT_ASSIGN_OR_RETURN(const std::optional<Move> move, MoveAtStop(run, kind, message));
-    if (!move.has_value()) return absl::OkStatus();
-    ApplyMoves(tx, {*move}, options_, limited);
-    moved = Moved{move->from, move->to};
-    return absl::OkStatus();
-  }));
-  return moved;
+  FT_ASSIGN_OR_RETURN(const std::optional<Move> move,
+                      MoveRun(pool_, name, run_id, Reach::kOwners, options_,
+                              [&](const RunSnapshot& run) -> absl::StatusOr<std::optional<Move>> {
+                                if (!still(run)) return std::nullopt;
+                                return MoveAtStop(run, kind, message);
+                              }));
+  return MovedBy(move);
 }
 
 absl::StatusOr<std::optional<Moved>> TransitionStore::StopForDeadline(int64_t run_id) {
@@ -316,20 +326,10 @@ absl::StatusOr<std::optional<Moved>> TransitionStore::StopForDeadline(int64_t ru
 }
 
 absl::StatusOr<std::optional<Moved>> TransitionStore::FailOverlongWait(int64_t run_id) {
-  std::optional<Moved> moved;
-  FT_RETURN_IF_ERROR(pool_.Transact("fail_overlong_wait", [&](pqxx::transaction_base& tx) {
-    moved.reset();
-    const auto limited = LockOwners(tx, {run_id}, options_.holding_limit);
-    const auto runs = LockRuns(tx, {run_id});
-    const auto found = runs.find(run_id);
-    if (found == runs.end()) return absl::OkStatus();
-    FT_ASSIGN_OR_RETURN(const std::optional<Move> move, MoveAtQueueTimeout(found->second));
-    if (!move.has_value()) return absl::OkStatus();
-    ApplyMoves(tx, {*move}, options_, limited);
-    moved = Moved{move->from, move->to};
-    return absl::OkStatus();
-  }));
-  return moved;
+  FT_ASSIGN_OR_RETURN(
+      const std::optional<Move> move,
+      MoveRun(pool_, "fail_overlong_wait", run_id, Reach::kOwners, options_, MoveAtQueueTimeout));
+  return MovedBy(move);
 }
 
 void TransitionStore::JudgeWorkers(const std::set<int64_t>& worker_ids) {

@@ -208,6 +208,8 @@ TEST_F(EditsTest, AnEtagMeansTheRunAsItWasRead) {
     EXPECT_EQ(ErrorReason(stale), "ETAG_MISMATCH");
     EXPECT_EQ(ErrorReason(Delete(name_, etag)), "ETAG_MISMATCH");
   }
+  // What was given up holds no lock.
+  EXPECT_EQ(installation_.Sql("select count(*) from (select from runs for update nowait) r"), "1");
   EXPECT_EQ(Get().spec().scheduling().max_retries(), 1);
   EXPECT_TRUE(with_etag(Get().etag(), 2).ok());
 }

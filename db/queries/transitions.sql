@@ -1,7 +1,6 @@
 -- name: lock_owners_of_runs
 -- Owners before runs, each in the order of their ids: the one order in which rows are locked.
-select owner_id, coalesce(holding_limit, $2::int) is not null as has_holding_limit
-from owners
+select owner_id from owners
 where owner_id in (select owner_id from runs where run_id = any($1::bigint[]))
 order by owner_id for no key update
 
@@ -16,7 +15,7 @@ select run_id from leases where run_id = any($1::bigint[]) order by run_id for n
 -- name: read_locked_runs
 -- The rows that a decision is made on, with their lease, after their locks; one for each attempt with $2, else for the
 -- newest. Expiry is judged by the clock at this moment and not by the transaction's beginning.
-select r.run_id, r.state, r.epoch, r.last_seq, coalesce(r.stop_requested::text, '') as stop_requested,
+select r.run_id, r.owner_id, coalesce(o.holding_limit, $3::int) is not null as has_holding_limit, r.state, r.epoch, r.last_seq, coalesce(r.stop_requested::text, '') as stop_requested,
        r.max_retries,
        coalesce(l.epoch, 0) as lease_epoch, coalesce(l.session_id, 0) as session_id,
        coalesce(l.expire_time < clock_timestamp(), false) as lease_expired,
@@ -34,6 +33,7 @@ select r.run_id, r.state, r.epoch, r.last_seq, coalesce(r.stop_requested::text, 
                   and r.create_time + r.max_queue_time + r.paused_duration < clock_timestamp(), false) as queue_overdue,
        r.registered_model_id is not null as registers
 from runs r
+join owners o using (owner_id)
 left join leases l using (run_id)
 left join run_attempts a on a.run_id = r.run_id and (a.epoch = r.epoch or $2::bool)
 where r.run_id = any($1::bigint[])

@@ -108,7 +108,7 @@ std::string Explorer::RunOnce(const Race& race, const std::vector<size_t>& prefi
       const std::optional<std::string> waiting = sessions[i]->gate.waiting();
       if (!waiting.has_value()) continue;
       // A transaction sees nothing, and keeps nobody from anything, before its first statement.
-      if (*waiting == "BEGIN") {
+      if (*waiting == "begin") {
         sessions[i]->gate.Grant();
         begun = true;
       }

@@ -11,6 +11,8 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "absl/strings/str_split.h"
+
 namespace finetuned {
 namespace {
 
@@ -67,6 +69,13 @@ bool ReadMessage(int fd, std::string* message) {
 std::string TextAt(const std::string& message, size_t at) { return message.c_str() + at; }
 
 constexpr size_t kBody = 5;
+
+std::string MakeMessage(char type, const std::string& body) {
+  const uint32_t length = htonl(static_cast<uint32_t>(body.size() + 4));
+  std::string message(1, type);
+  message.append(reinterpret_cast<const char*>(&length), sizeof length);
+  return message + body;
+}
 
 }  // namespace
 
@@ -149,13 +158,29 @@ std::string PgGate::Mutated(const std::string& parse) {
   if (found == mutation_.end()) return parse;
   const size_t text_at = kBody + name.size() + 1;
   const size_t rest_at = text_at + TextAt(parse, text_at).size() + 1;
-  const std::string body = name + '\0' + found->second + '\0' + parse.substr(rest_at);
-  const uint32_t length = htonl(static_cast<uint32_t>(body.size() + 4));
-  std::string changed = "P";
-  changed.append(reinterpret_cast<const char*>(&length), sizeof length);
   MutexLock lock(mutex_);
   ++mutations_made_;
-  return changed + body;
+  return MakeMessage('P', name + '\0' + found->second + '\0' + parse.substr(rest_at));
+}
+
+bool PgGate::PassQuery(const Ends& ends, const std::string& text) {
+  // None of ours has a text with a semicolon in it.
+  const std::vector<std::string> statements = absl::StrSplit(text, "; ");
+  for (size_t i = 0; i < statements.size(); ++i) {
+    const bool is_last = i + 1 == statements.size();
+    if (!WaitForGrant(statements[i])) return false;
+    {
+      MutexLock lock(mutex_);
+      kept_back_ = !is_last;
+      failed_ = false;
+    }
+    if (!WriteAll(ends.server, MakeMessage('Q', statements[i] + '\0'))) return false;
+    if (is_last) break;
+    MutexLock lock(mutex_);
+    while (with_server_ && !closing_) changed_.Wait(mutex_);
+    if (failed_ || closing_) break;
+  }
+  return true;
 }
 
 void PgGate::FromClient(Ends ends) {
@@ -171,9 +196,12 @@ void PgGate::FromClient(Ends ends) {
     const char type = message[0];
     if (type == 'P') message = Mutated(message);
     if (type == 'B') what = TextAt(message, kBody + TextAt(message, kBody).size() + 1);
-    if (type == 'Q') what = TextAt(message, kBody);
+    if (type == 'Q') {
+      if (!PassQuery(ends, TextAt(message, kBody))) break;
+      continue;
+    }
     request += message;
-    if (type != 'S' && type != 'Q') {
+    if (type != 'S') {
       if (type == 'X') break;
       continue;
     }
@@ -187,9 +215,15 @@ void PgGate::FromClient(Ends ends) {
 void PgGate::FromServer(Ends ends) {
   std::string message;
   while (ReadMessage(ends.server, &message)) {
+    bool for_client;
     {
       MutexLock lock(mutex_);
-      if (message[0] == 'Z') with_server_ = false;
+      if (message[0] == 'E') failed_ = true;
+      for_client = !kept_back_ || failed_;
+      if (message[0] == 'Z') {
+        with_server_ = false;
+        changed_.NotifyAll();
+      }
       if (message[0] == 'K') backend_pid_ = static_cast<int>(Length(message, kBody));
       if (message[0] == 'E') {
         // Fields, each with a letter before it; C is the SQLSTATE.
@@ -200,12 +234,13 @@ void PgGate::FromServer(Ends ends) {
         }
       }
     }
-    if (!WriteAll(ends.client, message)) break;
-    if (message[0] == 'Z') on_change_();
+    if (for_client && !WriteAll(ends.client, message)) break;
+    if (for_client && message[0] == 'Z') on_change_();
   }
   {
     MutexLock lock(mutex_);
     with_server_ = false;
+    changed_.NotifyAll();
   }
   shutdown(ends.client, SHUT_RDWR);
 }

@@ -13,8 +13,9 @@ namespace finetuned {
 
 // Stands between one client and Postgres, on a Unix socket, and lets its requests through one at a
 // time, when it is told to. So the transactions of several clients can be stepped in any order, and
-// none of them knows. It understands the frontend/backend protocol 3.0 as far as it has to
-// (PostgreSQL documentation, "Message Formats").
+// none of them knows. Several statements in one simple query are let through one by one as well:
+// after BEGIN that is the same to the server. It understands the frontend/backend protocol 3.0 as
+// far as it has to (PostgreSQL documentation, "Message Formats").
 //
 // It can also change the text of prepared statements on their way: that is how a mutant of the SQL
 // is made without building anything.
@@ -33,8 +34,8 @@ class PgGate {
 
   // From now on every request waits to be granted; or none does any more.
   void SetArmed(bool armed) ABSL_LOCKS_EXCLUDED(mutex_);
-  // What waits to be granted: the prepared statement's name, or the text of a simple query. Nothing
-  // while nothing waits.
+  // What waits to be granted: the prepared statement's name, or the text of a simple query's
+  // statement. Nothing while nothing waits.
   std::optional<std::string> waiting() const ABSL_LOCKS_EXCLUDED(mutex_);
   // Lets what waits through.
   void Grant() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -59,6 +60,9 @@ class PgGate {
   void FromServer(Ends ends);
   // Whether the request may go on; false when the gate is being closed.
   bool WaitForGrant(const std::string& what) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Lets a simple query through, statement by statement; the client gets the last one's answer, or
+  // that of the first that failed. False when the connection is over.
+  bool PassQuery(const Ends& ends, const std::string& text) ABSL_LOCKS_EXCLUDED(mutex_);
   std::string Mutated(const std::string& parse) ABSL_LOCKS_EXCLUDED(mutex_);
 
   const std::string server_socket_;
@@ -74,6 +78,9 @@ class PgGate {
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
   bool granted_ ABSL_GUARDED_BY(mutex_) = false;
   bool with_server_ ABSL_GUARDED_BY(mutex_) = false;
+  // What the server answers now is not for the client, unless it is an error.
+  bool kept_back_ ABSL_GUARDED_BY(mutex_) = false;
+  bool failed_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<std::string> waiting_ ABSL_GUARDED_BY(mutex_);
   int backend_pid_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<std::string> errors_ ABSL_GUARDED_BY(mutex_);

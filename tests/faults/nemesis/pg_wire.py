@@ -57,5 +57,5 @@ class Statements:
             return False
         text = message[5:]
         if re.match(rb"\s*(begin|start)\b", text, re.I):
-            self.names = []
+            self.names = [name.decode() for name in re.findall(rb"; execute (\w+)", text)]
         return bool(COMMIT.match(text))
