@@ -116,11 +116,22 @@ def _rotate_half(x: Tensor) -> Tensor:
     return torch.cat((-x[..., half:], x[..., :half]), dim=-1)
 
 
+# On a CPU, attention is made for so many positions at a time, and only over those before the last of them: about half
+# of all scores would be masked, and their matrices are what it costs to read and write.
+_BLOCK = 64
+
+
 def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """Softmax attention; `mask` is added to the scores."""
+    """Softmax attention; `mask` is added to the scores, and keeps positions from those after them."""
     if q.is_cuda:
         return _attend_fused(q, k, v, mask)
-    return torch.softmax(q @ k.transpose(2, 3) / math.sqrt(q.shape[-1]) + mask, dim=-1) @ v
+    q, keys = q / math.sqrt(q.shape[-1]), k.transpose(2, 3)
+    rows = []
+    for start in range(0, q.shape[2], _BLOCK):
+        end = start + _BLOCK
+        scores = q[:, :, start:end] @ keys[..., :end] + mask[..., start:end, :end]
+        rows.append(torch.softmax(scores, dim=-1) @ v[:, :, :end])
+    return torch.cat(rows, dim=2)
 
 
 def _attend_fused(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
