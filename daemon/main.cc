@@ -9,13 +9,17 @@
 
 #include <CLI/CLI.hpp>
 #include <atomic>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "base/clock.h"
 #include "base/config.h"
 #include "base/grpc_locks.h"
 #include "base/grpc_log.h"
 #include "base/logging.h"
+#include "base/mutex.h"
 #include "base/status.h"
+#include "base/time.h"
 #include "daemon/child.h"
 #include "daemon/daemon_config.h"
 #include "daemon/dev.h"
@@ -94,6 +98,44 @@ void EndDeafDaemon() {
   kill(getpid(), SIGTERM);
 }
 
+// How long the daemon, told to stop, waits for Postgres when `shutdown_grace_duration` is over.
+constexpr absl::Duration kStopMargin = absl::Seconds(5);
+
+// Ends the process if it does not stop in time: a call that waits for a silent Postgres cannot be
+// taken back. Nothing is lost by it: what was committed is there, and who got no answer asks again.
+class StopLimit {
+ public:
+  explicit StopLimit(absl::Duration limit) : thread_([this, limit] { Watch(limit); }) {}
+  ~StopLimit() {
+    {
+      MutexLock lock(mutex_);
+      stopped_ = true;
+      changed_.NotifyAll();
+    }
+    thread_.join();
+  }
+
+ private:
+  void Watch(absl::Duration limit) {
+    const absl::Duration end = RealClock::Get().SinceBoot() + limit;
+    MutexLock lock(mutex_);
+    while (!stopped_) {
+      const absl::Duration left = end - RealClock::Get().SinceBoot();
+      if (left <= absl::ZeroDuration()) {
+        Log(LogLevel::kError, "stopped without an answer of Postgres to what was under way");
+        _exit(kExitUnavailable);
+      }
+      changed_.WaitFor(mutex_, left);
+    }
+  }
+
+  Mutex mutex_;
+  CondVar changed_;
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  // Last, so that it begins when the others are there.
+  std::thread thread_;
+};
+
 absl::Status Serve(const ConfigFlags& flags) {
   // Blocked before any thread is made, so that only the wait below sees them.
   sigset_t signals;
@@ -114,7 +156,10 @@ absl::Status Serve(const ConfigFlags& flags) {
   FT_ASSIGN_OR_RETURN(const auto server, Server::Start(config));
   int received;
   sigwait(&signals, &received);
-  server->Stop();
+  {
+    const StopLimit limit(FromProtoDuration(config.shutdown_grace_duration()) + kStopMargin);
+    server->Stop();
+  }
   if (deaf) {
     return MakeError(absl::StatusCode::kUnavailable, "OUT_OF_FILES",
                      "there was no file left for a connection, and none would be accepted after "

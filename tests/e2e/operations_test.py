@@ -79,6 +79,31 @@ class OperationsTest(unittest.TestCase):
                 "trainer_dir": "/"}
         return ["finetuned", "worker"] + [f"--{flag}={value}" for flag, value in {**good, **flags}.items()]
 
+    # ---- Stopping.
+
+    def test_a_silent_postgres_does_not_keep_the_daemon_from_stopping(self):
+        ready = self.folder / "second.ready"
+        program, *argv = self.serve("shutdown_grace_duration=1s", f"ready_file={ready}")
+        with open(self.folder / "second.log", "wb+") as log:
+            daemon = subprocess.Popen([support.BIN / program, *argv], env=self.dev.environment, stderr=log,
+                                      preexec_fn=support.die_with_parent)
+            self.addCleanup(daemon.kill)
+            support.wait_until("the second daemon serves", ready.exists, support.COME_UP_SECONDS)
+            server = self.dev.service("postgres")
+            backends = [one for one in support.processes() if one.argv[:1] and one.argv[0].startswith("postgres: ")
+                        and one.cwd == server.cwd]
+            self.assertTrue(backends)
+            try:
+                for one in backends:
+                    os.kill(one.pid, signal.SIGSTOP)
+                daemon.send_signal(signal.SIGTERM)
+                self.assertEqual(daemon.wait(support.STOP_SECONDS), EXIT_UNAVAILABLE)
+            finally:
+                for one in backends:
+                    os.kill(one.pid, signal.SIGCONT)
+            log.seek(0)
+            self.assertIn(b"without an answer of Postgres", log.read())
+
     # ---- Prometheus.
 
     def metrics_page(self):

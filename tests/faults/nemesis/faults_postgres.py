@@ -140,7 +140,8 @@ class Session:
     def __init__(self, stack, *statements):
         self._process = subprocess.Popen(psql_of(stack), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                          stderr=subprocess.DEVNULL, text=True, env=stack.environment)
-        self._process.stdin.write("\n".join([*statements, "select 'held';", ""]))
+        # Said even where it holds nothing, because a deadlock was resolved at its cost.
+        self._process.stdin.write("\n".join([*statements, "\\echo held", ""]))
         self._process.stdin.flush()
         self._process.stdout.readline()
 
@@ -164,8 +165,9 @@ def pg_slots_hogged(world, chance):
 @kind("postgres", spares_leases=True)
 def pg_rows_locked(world, chance):
     """Somebody holds the rows of all owners and of some runs."""
-    session = Session(world.stack, "begin;", "select 1 from owners for update \\g /dev/null",
-                      "select 1 from runs where end_time is null and run_id % 2 = 0 for update \\g /dev/null")
+    session = Session(world.stack, "begin;", "select 1 from owners order by owner_id for update \\g /dev/null",
+                      "select 1 from runs where end_time is null and run_id % 2 = 0 order by run_id for update "
+                      "\\g /dev/null")
     yield chance.uniform(0.5, 1.5)
     session.let_go()
 
