@@ -22,6 +22,7 @@
 #include "daemon/periodic.h"
 #include "daemon/retention.h"
 #include "daemon/run_service.h"
+#include "daemon/sparing.h"
 #include "daemon/worker_messages.h"
 #include "daemon/worker_service.h"
 #include "daemon/workspace_service.h"
@@ -230,6 +231,8 @@ struct Server::State {
   std::unique_ptr<MetricsListener> metrics_listener;
   std::unique_ptr<grpc::Server> user_server, worker_server;
   int user_port = 0, worker_port = 0;
+  // Of the loop of gauges, and of that of housekeeping.
+  Sparing counting{&RealClock::Get()}, recounting{&RealClock::Get()}, releasing{&RealClock::Get()};
   // Last, so that they end first.
   Periodic hub_loop, reap_loop, readiness_loop, gauge_loop, housekeeping_loop, certificate_loop,
       retention_loop;
@@ -439,17 +442,23 @@ void Server::State::CheckReadiness() {
 }
 
 void Server::State::UpdateGauges() {
-  const auto counts = loop_reader.CountActiveRuns();
-  if (counts.ok()) metrics.SetActiveRuns(*counts);
+  counting.Do([this] {
+    const auto counts = loop_reader.CountActiveRuns();
+    if (counts.ok()) metrics.SetActiveRuns(*counts);
+  });
   const auto quarantined = loop_reader.CountQuarantined();
   if (quarantined.ok()) metrics.SetQuarantinedWorkers(*quarantined);
 }
 
 void Server::State::KeepHouse() {
-  const auto wrong = loop_admission.CountWrongCounters();
-  if (wrong.ok()) metrics.SetMiscountedOwners(*wrong);
-  const auto stranded = loop_admission.ReleaseStrandedRuns();
-  if (stranded.ok() && *stranded > 0) core.QueueChanged();
+  recounting.Do([this] {
+    const auto wrong = loop_admission.CountWrongCounters();
+    if (wrong.ok()) metrics.SetMiscountedOwners(*wrong);
+  });
+  releasing.Do([this] {
+    const auto stranded = loop_admission.ReleaseStrandedRuns();
+    if (stranded.ok() && *stranded > 0) core.QueueChanged();
+  });
   IdentityStore keeper(loop_pool.get());
   for (const absl::Status& status :
        {loop_admission.DeleteOldRequests(kRequestIdAge), keeper.EnsureEventPartitions()}) {

@@ -102,10 +102,10 @@ class Batcher {
     }
   }
 
-  // Waits until the next batch may begin.
+  // Waits until the next batch may begin. What the one before has left has waited already.
   void Rest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (options_.interval <= absl::ZeroDuration()) return;
-    while (!stopping_) {
+    while (!stopping_ && !has_left_) {
       const absl::Duration left = begun_ + options_.interval - RealClock::Get().SinceBoot();
       if (left <= absl::ZeroDuration()) break;
       stopped_.WaitFor(mutex_, left);
@@ -129,6 +129,7 @@ class Batcher {
       callbacks->push_back(std::move(entry.second));
     }
     std::move(later.rbegin(), later.rend(), std::front_inserter(waiting_));
+    has_left_ = !waiting_.empty();
   }
 
   void RunBatch(const std::vector<Item>& items, std::vector<Callback>& callbacks) {
@@ -163,7 +164,8 @@ class Batcher {
   CondVar stopped_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::deque<Entry> waiting_ ABSL_GUARDED_BY(mutex_);
-  // When the newest batch began.
+  // Whether something was waiting when the newest batch began, and when that was.
+  bool has_left_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Duration begun_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();
 };
 

@@ -91,6 +91,25 @@ TEST(Batcher, WhatComesAllTheTimeGathersForTheInterval) {
   EXPECT_EQ(gate.WaitForBatches(2), (std::vector<std::vector<int>>{{1}, {2, 3}}));
 }
 
+TEST(Batcher, WhatABatchHasLeftDoesNotWaitForTheInterval) {
+  Gate gate;
+  IntBatcher::Options options;
+  options.interval = absl::Hours(1);
+  options.key = [](const int& item) { return item % 10; };
+  IntBatcher batcher(options, [&](const std::vector<int>& items) -> absl::StatusOr<Results> {
+    gate.Pass(items);
+    return Doubled(items);
+  });
+  auto first = Submit(batcher, 1);
+  auto second = Submit(batcher, 11);
+  auto third = Submit(batcher, 21);
+  gate.LetGo(kAll);
+  batcher.Start();
+  EXPECT_EQ(*first.get(), 2);
+  EXPECT_EQ(*second.get(), 22);
+  EXPECT_EQ(*third.get(), 42);
+}
+
 TEST(Batcher, ABatchHasALimitAndSoHasTheWait) {
   Gate gate;
   IntBatcher::Options options;

@@ -27,6 +27,8 @@ absl::Status RunTransaction(pqxx::connection& session, const Prelude& prelude,
   FT_RETURN_IF_ERROR(body(work, work.exec(prelude.text())));
   try {
     work.exec("commit");
+  } catch (const pqxx::statement_completion_unknown& error) {
+    throw pqxx::in_doubt_error(error.what());
   } catch (const std::exception& error) {
     if (session.is_open()) throw;
     // The server may have committed before.
