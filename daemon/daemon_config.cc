@@ -13,6 +13,7 @@ namespace {
 
 // Of a time that grows with each failure.
 constexpr absl::Duration kLongestGrowing = absl::Hours(24 * 30);
+constexpr absl::Duration kLongestShutdownGrace = absl::Hours(1);
 
 absl::Status Bad(const std::string& what) {
   return MakeError(absl::StatusCode::kInvalidArgument, "BAD_CONFIG", what);
@@ -191,6 +192,11 @@ absl::Status PrepareDaemonConfig(config::v1::DaemonConfig* config) {
     return Bad("read_connections: must be from 1 to 64");
   }
   Default(config->mutable_shutdown_grace_duration(), absl::Seconds(10));
+  if (!IsValid(config->shutdown_grace_duration()) ||
+      FromProtoDuration(config->shutdown_grace_duration()) < absl::ZeroDuration() ||
+      FromProtoDuration(config->shutdown_grace_duration()) > kLongestShutdownGrace) {
+    return Bad("shutdown_grace_duration: must be from 0s to 1h");
+  }
   const LeaseTimes defaults;
   auto* lease = config->mutable_lease();
   Default(lease->mutable_renew_interval_duration(), defaults.renew_interval);

@@ -181,7 +181,9 @@ class OperationsTest(unittest.TestCase):
                 ("lease.self_stop_duration=20m", ["lease.reassign_duration: 15m is less than", "25m"]),
                 ("lease.self_stop_duration=soon", ["lease.self_stop_duration", "is not a duration"]),
                 ("active_runs_limit=many", ["active_runs_limit", "is not an integer"]),
-                ("read_connections=1000", ["read_connections: must be from 1 to 64"])):
+                ("read_connections=1000", ["read_connections: must be from 1 to 64"]),
+                ("shutdown_grace_duration=-1s", ["shutdown_grace_duration: must be from 0s to 1h"]),
+                ("shutdown_grace_duration=2h", ["shutdown_grace_duration: must be from 0s to 1h"])):
             self.check_refused(EXIT_CONFIG, sentences, *self.serve(setting))
 
     def test_serve_names_the_port_that_is_busy(self):
