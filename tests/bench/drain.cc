@@ -95,7 +95,7 @@ int64_t Drain(const std::vector<std::unique_ptr<SlotWorker>>& workers, absl::Dur
 std::vector<Result> DrainQueue() {
   const TestInstallation installation, plain_installation;
   const DaemonProcess daemon(installation), plain_daemon(plain_installation);
-  const int64_t queued = CountOf("FINETUNED_BENCH_QUEUED", 200'000);
+  const int64_t queued = CountOf("FINETUNED_BENCH_QUEUED", 1'000'000);
   for (const auto& [one, its_daemon] :
        {std::pair(&installation, &daemon), std::pair(&plain_installation, &plain_daemon)}) {
     MakeOwners(*one, kOwners, 1'000'000'000);
@@ -171,7 +171,7 @@ std::vector<Result> DrainUnderSnapshot() {
   constexpr int kWindows = 4;
   const TestInstallation installation;
   const DaemonProcess daemon(installation);
-  const int64_t queued = CountOf("FINETUNED_BENCH_QUEUED", 800'000);
+  const int64_t queued = CountOf("FINETUNED_BENCH_QUEUED", 1'000'000);
   MakeOwners(installation, kOwners, 1'000'000'000);
   CreateFirst(installation, daemon);
   QueueRuns(installation, kOwners, queued);
