@@ -255,10 +255,17 @@ absl::StatusOr<Admission> AdmissionStore::Resume(int64_t run_id) {
 }
 
 absl::Status AdmissionStore::DeleteOldRequests(absl::Duration age) {
-  return pool_.Read("delete_old_create_requests", [&](pqxx::transaction_base& tx) {
-    tx.exec_prepared(kDeleteOldCreateRequests.name, absl::ToInt64Seconds(age));
-    return absl::OkStatus();
-  });
+  for (int i = 0; i < kForgottenBatches; ++i) {
+    int count = 0;
+    FT_RETURN_IF_ERROR(pool_.Read("delete_old_create_requests", [&](pqxx::transaction_base& tx) {
+      count = static_cast<int>(tx.exec_prepared(kDeleteOldCreateRequests.name,
+                                                absl::ToInt64Seconds(age), kForgottenBatch)
+                                   .affected_rows());
+      return absl::OkStatus();
+    }));
+    if (count < kForgottenBatch) break;
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<int> AdmissionStore::CountWrongCounters() {

@@ -608,6 +608,8 @@ ALTER TABLE ONLY public.workspaces
 ALTER TABLE ONLY public.workspaces
     ADD CONSTRAINT workspaces_pkey PRIMARY KEY (workspace_id);
 
+CREATE INDEX create_requests_oldest ON public.create_requests USING btree (create_time);
+
 CREATE INDEX experiments_of_workspace ON public.experiments USING btree (workspace_id, experiment_id);
 
 CREATE INDEX leases_of_worker ON public.leases USING btree (worker_id);

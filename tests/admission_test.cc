@@ -5,8 +5,10 @@
 
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "base/uuid.h"
+#include "db/admission.h"
 #include "tests/support/test_daemon.h"
 
 namespace finetuned {
@@ -102,6 +104,33 @@ TEST(Admission, ARetriedRequestAtTheLimitAnswersAsItDid) {
   const auto reused = client.Create(request);
   EXPECT_EQ(reused.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(ErrorReason(reused.status()), "REQUEST_ID_REUSED");
+}
+
+TEST(Admission, ARequestIsRememberedForADayAndNoLonger) {
+  TestInstallation installation;
+  const auto server = installation.StartDaemon();
+  TestClient client(server->listen(), installation.Token("ann@example.com", "user"));
+  v1::CreateRunRequest old = ValidRequest(installation), young = old;
+  old.set_request_id(NewUuid(absl::FromUnixSeconds(1)));
+  young.set_request_id(NewUuid(absl::FromUnixSeconds(2)));
+  const auto old_run = client.Create(old), young_run = client.Create(young);
+  ASSERT_TRUE(old_run.ok() && young_run.ok()) << old_run.status() << young_run.status();
+  installation.Sql(absl::StrCat("update create_requests set create_time = create_time - interval '",
+                                "25 hours' where request_id = '", old.request_id(), "'"));
+  // More of an age than one statement takes away.
+  installation.Sql(absl::StrCat(
+      "insert into create_requests (owner_id, request_id, request_hash, run_id, create_time) "
+      "select owner_id, gen_random_uuid(), '', run_id, clock_timestamp() - interval '2 days' "
+      "from create_requests, generate_series(1, ",
+      AdmissionStore::kForgottenBatch, ")"));
+  Pool pool({installation.database().daemon_url});
+  AdmissionStore admission(&pool, QuotaLimits());
+  const absl::Status forgotten = admission.DeleteOldRequests(absl::Hours(24));
+  ASSERT_TRUE(forgotten.ok()) << forgotten;
+  EXPECT_EQ(installation.Sql("select string_agg(request_id::text, ' ') from create_requests"),
+            young.request_id());
+  EXPECT_EQ(client.Create(young)->name(), young_run->name());
+  EXPECT_NE(client.Create(old)->name(), old_run->name());
 }
 
 TEST(Admission, OneRequestSentManyTimesAtOnceIsOneRun) {

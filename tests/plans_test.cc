@@ -54,6 +54,9 @@ TEST(Plans, EveryListingUsesAnIndex) {
           "insert into model_versions (model_id, version, run_id, checkpoint, size_bytes, "
           "manifest_sha256) select (run_id + 2) / 3, 1 + (run_id + 2) % 3, run_id, 'c', 0, '' "
           "from runs where run_id <= 60000;"
+          "insert into create_requests (owner_id, request_id, request_hash, run_id, create_time) "
+          "select owner_id, gen_random_uuid(), '', run_id, create_time from runs where run_id <= "
+          "100000;"
           "update workspaces set log_retention = '1 day', metric_retention = '1 day';"
           "analyze"));
   std::vector<Row> rows;
@@ -96,6 +99,7 @@ TEST(Plans, EveryListingUsesAnIndex) {
   }
   rows.push_back({kPastRetention, "7, true"});
   rows.push_back({kTakenName, "1, 'run-5'"});
+  rows.push_back({kDeleteOldCreateRequests, "86400, 10000"});
   for (const Row& row : rows) {
     for (const char* mode : {"force_custom_plan", "force_generic_plan"}) {
       if (row.always_custom && mode == std::string("force_generic_plan")) continue;
@@ -109,8 +113,8 @@ TEST(Plans, EveryListingUsesAnIndex) {
            at = plan.find("\"Seq Scan\"", at + 1)) {
         const std::string node = plan.substr(at, 300);
         // Of run_events the partition that has them.
-        for (const char* large :
-             {"runs\"", "run_events_0\"", "registered_models", "model_versions"}) {
+        for (const char* large : {"runs\"", "run_events_0\"", "registered_models", "model_versions",
+                                  "create_requests"}) {
           EXPECT_EQ(node.find(absl::StrCat("\"Relation Name\": \"", large)), std::string::npos)
               << row.query.name << " (" << row.arguments << "), " << mode << ":\n"
               << plan;

@@ -265,7 +265,10 @@ where coalesce(holding_limit, $1::int) is null and active > 0 and exists (
 order by owner_id for no key update of o
 
 -- name: delete_old_create_requests
-delete from create_requests where create_time < clock_timestamp() - make_interval(secs => $1::bigint)
+-- The oldest of those that are older than $1 seconds, at most $2 of them.
+delete from create_requests where ctid = any(array(
+  select ctid from create_requests where create_time < clock_timestamp() - make_interval(secs => $1::bigint)
+  order by create_time limit $2::int))
 
 -- name: recount_active
 -- Owners whose counter differs from the truth. Always none; exported as a metric.
