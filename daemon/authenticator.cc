@@ -1,5 +1,7 @@
 #include "daemon/authenticator.h"
 
+#include <iterator>
+
 #include "absl/strings/ascii.h"
 #include "base/hash.h"
 #include "base/status.h"
@@ -39,9 +41,19 @@ absl::StatusOr<Identity> Authenticator::Authenticate(const std::string& authoriz
                            "(`finetuned token create`)");
   }
   MutexLock lock(mutex_);
-  if (cache_.size() >= kMaxCached) cache_.clear();
+  if (cache_.count(hash) == 0) MakeRoom(now);
   cache_[hash] = {*identity, now + kCacheTime};
   return *identity;
+}
+
+void Authenticator::MakeRoom(absl::Duration now) {
+  if (cache_.size() < max_cached_) return;
+  for (auto entry = cache_.begin(); entry != cache_.end();) {
+    entry = now < entry->second.until ? std::next(entry) : cache_.erase(entry);
+  }
+  // More are in use than there is room for. Without this, each of them would look through all
+  // again.
+  if (cache_.size() > max_cached_ / 2) cache_.clear();
 }
 
 }  // namespace finetuned

@@ -20,7 +20,8 @@ class Authenticator {
   static constexpr size_t kMaxCached = 10000;
   static constexpr size_t kMaxTokenBytes = 8192;
 
-  Authenticator(IdentityStore* store, const Clock* clock) : store_(*store), clock_(*clock) {}
+  Authenticator(IdentityStore* store, const Clock* clock, size_t max_cached = kMaxCached)
+      : store_(*store), clock_(*clock), max_cached_(max_cached) {}
 
   // `authorization` is the value of that header; empty when there is none. UNAUTHENTICATED with
   // reasons TOKEN_MISSING, TOKEN_MALFORMED or TOKEN_UNKNOWN (also when it was revoked or is over).
@@ -32,8 +33,12 @@ class Authenticator {
     absl::Duration until;
   };
 
+  // For one more: what is over goes, and where that is less than half of them, all.
+  void MakeRoom(absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   IdentityStore& store_;
   const Clock& clock_;
+  const size_t max_cached_;
 
   Mutex mutex_;
   // By hash, so that no token lies in memory longer than its call.

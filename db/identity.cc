@@ -33,18 +33,20 @@ absl::StatusOr<int64_t> IdentityStore::EnsureId(const char* query, const std::st
 absl::StatusOr<std::optional<Identity>> IdentityStore::FindToken(const std::string& token) {
   std::optional<Identity> identity;
   FT_RETURN_IF_ERROR(pool_.Read("find_token", [&](pqxx::transaction_base& tx) {
+    identity.reset();
     const auto rows = tx.exec_prepared(kFindToken.name, Bytes(Sha256(token)));
     if (rows.empty()) return absl::OkStatus();
     identity.emplace();
     identity->workspace_id = rows[0]["workspace_id"].as<int64_t>();
     identity->workspace = rows[0]["workspace"].c_str();
     identity->share_runs = rows[0]["share_runs"].as<bool>();
+    if (!rows[0]["owner_id"].is_null()) identity->owner_id = rows[0]["owner_id"].as<int64_t>();
     identity->email = rows[0]["email"].c_str();
     identity->role = rows[0]["role"].c_str();
     identity->worker = rows[0]["worker_name"].c_str();
     return absl::OkStatus();
   }));
-  if (!identity.has_value()) return identity;
+  if (!identity.has_value() || identity->owner_id != 0) return identity;
   FT_ASSIGN_OR_RETURN(identity->owner_id,
                       EnsureId(kEnsureOwner.name, identity->email, identity->workspace_id));
   return identity;

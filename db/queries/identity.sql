@@ -1,6 +1,8 @@
 -- name: find_token
-select t.workspace_id, w.name as workspace, w.share_runs, t.email, t.role, coalesce(t.worker_name, '') as worker_name
-from tokens t join workspaces w using (workspace_id)
+-- owner_id is null before the first call of its owner.
+select t.workspace_id, w.name as workspace, w.share_runs, o.owner_id, t.email, t.role,
+       coalesce(t.worker_name, '') as worker_name
+from tokens t join workspaces w using (workspace_id) left join owners o using (workspace_id, email)
 where t.token_hash = $1::bytea and t.revoke_time is null
   and (t.expire_time is null or t.expire_time > clock_timestamp())
 
