@@ -23,19 +23,23 @@ Metrics::Metrics()
       transitions_(BuildCounter()
                        .Name("finetuned_run_transitions_total")
                        .Help("Runs that went from one state to another; from NONE when admitted.")
-                       .Register(*registry_)),
+                       .Register(*registry_),
+                   "from", "to"),
       rpc_duration_(BuildHistogram()
                         .Name("finetuned_rpc_duration_seconds")
                         .Help("Time from a call's arrival to its answer, held calls included.")
-                        .Register(*registry_)),
+                        .Register(*registry_),
+                    "method", "code", kLatency),
       batch_size_(BuildHistogram()
                       .Name("finetuned_batch_items")
                       .Help("Calls that shared one transaction, by kind.")
-                      .Register(*registry_)),
+                      .Register(*registry_),
+                  "kind", "", kSizes),
       transaction_duration_(BuildHistogram()
                                 .Name("finetuned_transaction_duration_seconds")
                                 .Help("Time of a transaction or statement on Postgres, by name.")
-                                .Register(*registry_)),
+                                .Register(*registry_),
+                            "name", "outcome", kLatency),
       leases_lost_(BuildCounter()
                        .Name("finetuned_leases_lost_total")
                        .Help("Attempts taken as lost, by cause.")
@@ -104,7 +108,7 @@ Metrics::Metrics()
 }
 
 void Metrics::RunMoved(const char* from, RunState to) {
-  transitions_.Add({{"from", from}, {"to", Name(to)}}).Increment();
+  transitions_.Of(from, Name(to)).Increment();
 }
 
 void Metrics::QueueWaited(absl::Duration waited) {
@@ -112,12 +116,11 @@ void Metrics::QueueWaited(absl::Duration waited) {
 }
 
 void Metrics::RpcEnded(const std::string& method, absl::StatusCode code, absl::Duration duration) {
-  rpc_duration_.Add({{"method", method}, {"code", absl::StatusCodeToString(code)}}, kLatency)
-      .Observe(absl::ToDoubleSeconds(duration));
+  rpc_duration_.Of(method, absl::StatusCodeToString(code)).Observe(absl::ToDoubleSeconds(duration));
 }
 
 void Metrics::BatchRan(const std::string& kind, size_t size) {
-  batch_size_.Add({{"kind", kind}}, kSizes).Observe(static_cast<double>(size));
+  batch_size_.Of(kind).Observe(static_cast<double>(size));
 }
 
 void Metrics::LeaseLost(const char* cause) { leases_lost_.Add({{"cause", cause}}).Increment(); }
@@ -140,8 +143,7 @@ void Metrics::SetActiveRuns(const std::map<RunState, int64_t>& counts) {
 }
 
 void Metrics::TransactionEnded(const char* name, absl::Duration duration, bool ok) {
-  transaction_duration_.Add({{"name", name}, {"outcome", ok ? "ok" : "error"}}, kLatency)
-      .Observe(absl::ToDoubleSeconds(duration));
+  transaction_duration_.Of(name, ok ? "ok" : "error").Observe(absl::ToDoubleSeconds(duration));
 }
 
 }  // namespace finetuned

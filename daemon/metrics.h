@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "daemon/metric_members.h"
 #include "db/pool.h"
 #include "queue/run_state.h"
 
@@ -49,10 +50,10 @@ class Metrics final : public DatabaseObserver {
 
  private:
   std::shared_ptr<prometheus::Registry> registry_;
-  prometheus::Family<prometheus::Counter>& transitions_;
-  prometheus::Family<prometheus::Histogram>& rpc_duration_;
-  prometheus::Family<prometheus::Histogram>& batch_size_;
-  prometheus::Family<prometheus::Histogram>& transaction_duration_;
+  MetricMembers<prometheus::Counter> transitions_;
+  MetricMembers<prometheus::Histogram> rpc_duration_;
+  MetricMembers<prometheus::Histogram> batch_size_;
+  MetricMembers<prometheus::Histogram> transaction_duration_;
   prometheus::Family<prometheus::Counter>& leases_lost_;
   prometheus::Family<prometheus::Gauge>& runs_;
   prometheus::Family<prometheus::Gauge>& certificate_expire_time_;
