@@ -26,7 +26,8 @@ constexpr absl::Duration kRoundTime = absl::Seconds(8);
 const char kPlainDrain[] = R"(
 begin;
 with c as (delete from run_queue where (shape_id, priority, pos) in (
-    select shape_id, priority, pos from run_queue order by priority, pos limit 50 for update skip locked)
+    select shape_id, priority, pos from run_queue
+    order by shape_id, priority, pos limit 50 for update skip locked)
   returning run_id),
 r as (update runs set state = 'STARTING', epoch = epoch + 1, update_time = clock_timestamp() from c
   where runs.run_id = c.run_id returning runs.run_id, runs.epoch),
