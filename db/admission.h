@@ -106,10 +106,12 @@ class AdmissionStore {
   // CheckResume.
   absl::StatusOr<Admission> Resume(int64_t run_id);
 
-  // Forgets request ids that are older, the oldest first: so many with a statement, and so many
-  // statements with a call, which is more than can come in a minute.
+  // How many rows DeleteOldRequests takes with a statement, and its statements in a call: more than
+  // come in a minute.
   static constexpr int kForgottenBatch = 10'000;
   static constexpr int kForgottenBatches = 200;
+
+  // Forgets request ids that are older, the oldest first.
   absl::Status DeleteOldRequests(absl::Duration age);
 
   // Queues runs that wait outside for their owner's holding limit, or for the time of their next

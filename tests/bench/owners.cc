@@ -35,7 +35,7 @@ void QueueRuns(const TestInstallation& installation, int owners, int64_t count) 
   for (int64_t done = 0; done < count; done += kStep) {
     // As the daemon does it, which may do it now.
     installation.Sql(kMakeEventPartitions.sql);
-    // What a row refers to is there; asking for each row again is most of the time of the filling.
+    // What a row refers to is there; it is not asked for again with each row.
     installation.Sql(absl::StrCat(
         "set local session_replication_role = replica; "
         "with first as (select * from runs order by run_id limit 1), made as (insert into runs "
